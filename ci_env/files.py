@@ -1,0 +1,58 @@
+"""Durable file writes. Owns the publish protocol of single files; must not know what is in them."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ci_env.errors import HostError
+
+_OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
+
+
+def atomic_write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path`, whole or not at all, also across a power cut.
+
+    Temporary file in the same directory, fsync, rename, fsync of the directory. On failure nothing is left behind and
+    what stood at `path` still stands.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with open(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in `path` durable (fsync(2): a file's own fsync does not sync its directory entry)."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explained(what: str, path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals inside the block into a HostError that says `what` failed on `path`."""
+    try:
+        yield
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        message = f"cannot {what} {error.filename or path}: {reason}"
+        if error.errno in _OUT_OF_SPACE:
+            raise HostError(message, hint="free some space, or point CI_ENV_HOME at a larger disk") from error
+        if error.errno in _UNWRITABLE:
+            raise HostError(message, hint="point CI_ENV_HOME at a directory of your own that is writable") from error
+        raise HostError(message) from error

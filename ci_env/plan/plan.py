@@ -1,0 +1,117 @@
+"""The Plan: everything that decides the result of a run, as data. Names no host path and no time of day.
+
+Made by compile.py, executed by execute.py, kept in the Record. Its JSON is a contract (docs/adr/0003): a changed field
+is a changed `PLAN_VERSION`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from ci_env.digest import Digest
+from ci_env.pipeline.model import Network, When
+
+PLAN_VERSION = 1
+WORKSPACE = "/workspace"
+HOSTNAME = "ci-env"
+UMASK = 0o022
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The tree that the run was given."""
+
+    kind: Literal["git", "directory"]
+    tree: str
+    """git's tree id, or for a directory the digest of its content"""
+    commit: str | None
+    dirty: bool
+    """the tree holds changes that no commit has"""
+    epoch: int
+    """seconds since 1970 of the commit: the mtime of every source file and SOURCE_DATE_EPOCH"""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceLayer:
+    """Files of the source, laid over what a job has in its workspace."""
+
+    layer: Digest
+    inputs: tuple[str, ...] | None
+    """patterns that choose the files; None: all"""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """What a job's rootfs begins as."""
+
+    reference: str
+    """as written in the pipeline file"""
+    manifest: Digest | None
+    layers: tuple[Digest, ...]
+    """chain ids, bottom first"""
+    host: Digest | None
+    """fingerprint of this machine's operating system, for `image: host`"""
+    platform: str
+    """os/architecture[/variant], as the OCI image spec writes it"""
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """A directory that outlives runs, mounted at `target`; never part of a result."""
+
+    id: Digest
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One process, and where it stands in the chain of layers."""
+
+    name: str
+    key: Digest
+    parent: Digest
+    """key of the step before, or of the job's start"""
+    source: SourceLayer | None
+    """laid on top before the step runs; None: as the step before"""
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    user: str
+    """`user[:group]`, names or numbers, looked up in the image"""
+    workdir: str
+    """absolute"""
+    umask: int
+    network: Network
+    caches: tuple[Cache, ...]
+    timeout_s: int | None
+    when: When
+    artifacts: tuple[str, ...]
+    """below the workspace"""
+    junit: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Steps in one rootfs, in order."""
+
+    name: str
+    group: str
+    needs: tuple[str, ...]
+    takes: tuple[str, ...]
+    """needed jobs whose artifacts are laid into the workspace first"""
+    image: Image
+    start: Digest
+    """key of the job before its first step"""
+    timeout_s: int | None
+    steps: tuple[Step, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """All jobs of a run, each after those that it needs."""
+
+    version: Literal[1]
+    source: Source
+    hostname: str
+    jobs: tuple[Job, ...]

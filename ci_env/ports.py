@@ -1,0 +1,153 @@
+"""What the core asks of a runner and of an adapter, and the data it hands them. Owns no implementation.
+
+Runners and adapters are found through the entry points `ci_env.runners` and `ci_env.adapters`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ci_env.events import Emit
+from ci_env.pipeline.model import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Rootfs:
+    """A stack of directories that an overlay joins. All of them lie in the store; the caller owns them."""
+
+    lowers: tuple[Path, ...]
+    """bottom first; each in overlay's own format (whiteout = character device 0:0, opaque = user.overlay.opaque)"""
+    host: bool
+    """this machine's operating system lies beneath `lowers`, read-only"""
+    upper: Path
+    """takes what the process writes"""
+    work: Path
+    """empty, on the same filesystem as `upper`"""
+
+
+@dataclass(frozen=True, slots=True)
+class Bind:
+    """A directory of the store, seen at `target` inside."""
+
+    source: Path
+    target: str
+    writable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """The process to run inside, all of its surroundings included: nothing is inherited from the caller."""
+
+    argv: tuple[str, ...]
+    """argv[0] without a slash is looked up in env's PATH inside the rootfs"""
+    env: Mapping[str, str]
+    """complete, but for HOME: where absent, the user's home by the rootfs's /etc/passwd, else /"""
+    user: str
+    """`user[:group]`, names or numbers, by the rootfs's /etc/passwd and /etc/group"""
+    workdir: str
+    """absolute; made, owned by the user, where it does not exist"""
+    umask: int
+    hostname: str
+    network: Network
+    timeout_s: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    rootfs: Rootfs
+    binds: tuple[Bind, ...]
+    process: Process
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a process ended: exactly one of `code` and `signal` is set."""
+
+    code: int | None
+    signal: int | None
+    reason: Literal["exit", "signal", "timeout", "cancelled"]
+    """`timeout` and `cancelled`: ended by the runner, whatever the status says"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing a host can or cannot do, for `ci-env doctor`."""
+
+    name: str
+    state: Literal["found", "missing", "degraded"]
+    detail: str
+    """what was found"""
+    cost: str
+    """what its absence costs; empty when found"""
+    fix: str
+    """how to get it; empty when found"""
+    required: bool
+    """without it no step can run"""
+
+
+class Runner(Protocol):
+    """Runs processes in sandboxes. Safe to use from several threads; closed once, by its owner.
+
+    Whatever a call started has ended when it returns or raises, and nothing of it is left on the host: no process,
+    mount, cgroup or temporary file. Where isolation cannot be had, HostError names the failed probe and the fix.
+    """
+
+    def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
+        """Run to the end; `output` gets stdout and stderr, merged, in the caller's thread, in pieces as they come."""
+        ...
+
+    def shell(self, sandbox: Sandbox) -> Exit:
+        """Run with the caller's terminal: a pty of its own inside, the window size followed, Ctrl-C passed on."""
+        ...
+
+    def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:
+        """Run a program of ours on the host, outside any sandbox, under the ids that layers are owned by.
+
+        It sees the host's files and may chown to, read and remove what container users own. Returns its exit status.
+        `stdin` and `stdout` are descriptors that stay the caller's; None: /dev/null and inherited.
+        """
+        ...
+
+    def is_owner_mapped(self) -> bool:
+        """Tell whether all container ids exist on the host; if not, everything is owned by one id."""
+        ...
+
+    def cancel(self, *, now: bool) -> None:
+        """End all that runs: ask politely and kill after a grace period, or kill `now`. Later calls end at once."""
+        ...
+
+    def measures(self) -> tuple[str, ...]:
+        """Return the isolation measures in force, as short names, for the record."""
+        ...
+
+
+class RunnerFactory(Protocol):
+    """What an entry point of `ci_env.runners` names."""
+
+    def open(self, store: Path) -> AbstractContextManager[Runner]:
+        """Return a runner for rootfs whose directories lie below `store`."""
+        ...
+
+    def abilities(self) -> tuple[Ability, ...]:
+        """Probe this host; never raises."""
+        ...
+
+
+class Adapter(Protocol):
+    """Publishes a run to a CI service. What an entry point of `ci_env.adapters` names."""
+
+    def detect(self, env: Mapping[str, str]) -> bool:
+        """Tell whether the process runs inside this service."""
+        ...
+
+    def context(self, env: Mapping[str, str]) -> Mapping[str, str]:
+        """Return facts about the run for the record, without secrets."""
+        ...
+
+    def reporter(self, env: Mapping[str, str], write: Callable[[str], None]) -> Emit:
+        """Return a view that writes the service's log format through `write`, one or more whole lines at a time."""
+        ...
