@@ -38,7 +38,8 @@ def show(path, name):
         for a in os.listxattr(path, follow_symlinks=False):
             if a.startswith("user."):
                 attributes[a] = os.getxattr(path, a).decode("latin-1")
-    found[name] = [kind, s.st_mode & 0o7777, s.st_uid, s.st_gid, s.st_mtime_ns, content, attributes, s.st_nlink, s.st_ino]
+    owner = [s.st_uid, s.st_gid]
+    found[name] = [kind, s.st_mode & 0o7777, *owner, s.st_mtime_ns, content, attributes, s.st_nlink, s.st_ino]
     if kind == "d":
         for child in sorted(os.listdir(path)):
             show(os.path.join(path, child), child if name == "." else name + "/" + child)

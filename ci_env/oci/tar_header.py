@@ -13,6 +13,7 @@ ZERO_BLOCK = bytes(BLOCK)
 # name mode uid gid size mtime checksum type link magic+version uname gname major minor prefix
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _CHECKSUM = slice(148, 156)
+_MAX_SHOWN = 512
 _USTAR = b"ustar\x00"
 
 
@@ -40,8 +41,8 @@ def damaged(why: str) -> ConfigError:
 
 
 def shown(name: bytes) -> str:
-    """Return a file name for a message: as text, with everything unprintable escaped."""
-    text = name.decode(errors="backslashreplace")
+    """Return a file name for a message: as text, with everything unprintable escaped, and not too long."""
+    text = name[:_MAX_SHOWN].decode(errors="backslashreplace") + ("..." if len(name) > _MAX_SHOWN else "")
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

@@ -267,7 +267,7 @@ class TestEscapes:
 
     @pytest.mark.parametrize("target", [b"t" * 4096, b"a\0b"])
     def test_s10_impossible_symlink_targets(self, stack: Stack, target: bytes) -> None:
-        with pytest.raises(ConfigError, match="longer than|NUL"):
+        with pytest.raises(ConfigError, match=r"longer than|NUL"):
             stack.add([Item(b"l", b"2", pax={b"linkpath": target})])
 
     def test_dangling_target_with_dots_keeps_other_links(self, stack: Stack) -> None:

@@ -1,0 +1,214 @@
+"""Brings an image from a source to the place where layers are kept. Knows neither the source nor the store."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from ci_env.digest import Digest
+from ci_env.errors import ConfigError, IntegrityError
+from ci_env.events import Emit, Note, Progress
+from ci_env.oci.document import (
+    INDEX_TYPES,
+    MANIFEST_TYPES,
+    MAX_DOCUMENT_BYTES,
+    Descriptor,
+    ImageConfig,
+    Index,
+    Manifest,
+    chain_ids,
+    parse_config,
+    parse_document,
+)
+from ci_env.oci.platform import Platform, best
+from ci_env.oci.source import ImageSource
+from ci_env.oci.verify import Reader, VerifyingReader, read_all
+
+_MAX_INDEX_DEPTH = 4
+_MAX_MANIFESTS = 100
+_PROGRESS_INTERVAL_S = 0.1
+
+
+class LayerPlace(Protocol):
+    """Where layers and documents of images are kept."""
+
+    def has(self, layer: Digest) -> bool:
+        """Tell whether the layer with this chain id is complete."""
+        ...
+
+    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+        """Unpack `stream` as `layer`, over `parents` (bottom first); return warnings.
+
+        All or nothing: if reading `stream` raises, or its plain content does not have the digest `diff_id`, the error
+        is passed on and nothing of it is ever seen as a layer. `stream` is read to its end.
+        """
+        ...
+
+    def put_blob(self, content: bytes) -> Digest:
+        """Keep a document; return its digest."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PulledImage:
+    manifest: Digest
+    config: ImageConfig
+    chain: tuple[Digest, ...]
+    """ids of the layers, bottom first"""
+
+
+def pull(source: ImageSource, platform: Platform, place: LayerPlace, emit: Emit) -> PulledImage:
+    """Have the image of `source` for `platform` in `place`: all layers that are not there yet, then its documents.
+
+    RegistryError, ConfigError (not an image, not for this platform), IntegrityError. A failed pull leaves complete
+    layers behind, for the next one.
+    """
+    content, manifest = _find_manifest(source, platform)
+    config_content = _read_blob(source, manifest.config, what="the image's config")
+    config = parse_config(config_content, layers=len(manifest.layers), what="the image's config")
+    _check_platform(config.platform, platform)
+    chain = chain_ids(config.diff_ids)
+    for number, descriptor in enumerate(manifest.layers):
+        if not place.has(chain[number]):
+            _pull_layer(_Layer(chain, number, config.diff_ids[number], descriptor), source, place, emit)
+    place.put_blob(config_content)
+    return PulledImage(place.put_blob(content), config, chain)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layer:
+    chain: tuple[Digest, ...]
+    number: int
+    diff_id: Digest
+    descriptor: Descriptor
+
+
+def _pull_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit) -> None:
+    """Download and unpack one layer. Content damaged on its way gets one more try, from its first byte."""
+    if not _try_layer(layer, source, place, emit, is_last_try=not source.worth_retrying()):
+        _try_layer(layer, source, place, emit, is_last_try=True)
+
+
+def _try_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit, *, is_last_try: bool) -> bool:
+    """Return whether it is there; False: its content was not what was promised, and this was not the last try."""
+    descriptor = layer.descriptor
+    what = f"layer {descriptor.digest.algorithm}:{descriptor.digest.hex[:12]}"
+    with source.blob(descriptor) as stored:
+        verified = VerifyingReader(stored, descriptor.digest, descriptor.size, what=what)
+        stream = _ProgressReader(verified, what, descriptor.size, emit)
+        parents = layer.chain[: layer.number]
+        try:
+            warnings = place.unpack(layer.chain[layer.number], parents, layer.diff_id, stream)
+        except IntegrityError:
+            if verified.failed and not is_last_try:
+                return False
+            raise
+    for warning in warnings:
+        emit(Note("warning", f"{what}: {warning}"))
+    return True
+
+
+def _find_manifest(source: ImageSource, platform: Platform) -> tuple[bytes, Manifest]:
+    content = source.root()
+    document = parse_document(content, what="what the name stands for")
+    if isinstance(document, Manifest):
+        return content, document
+    offers = list(_offers(source, document, platform, depth=1))
+    chosen = best([offer.platform for offer in offers], platform)
+    if chosen is None:
+        names = sorted({str(offer.platform) for offer in offers if offer.platform}) or ["no platform at all"]
+        raise ConfigError(
+            f"the image is not there for {platform}, only for {', '.join(names)}", hint="choose another image or tag"
+        )
+    content = _read_manifest(source, offers[chosen])
+    document = parse_document(content, what=f"manifest {offers[chosen].digest}")
+    if isinstance(document, Index):
+        raise ConfigError(f"manifest {offers[chosen].digest} is an index, though its descriptor says otherwise")
+    return content, document
+
+
+def _offers(source: ImageSource, index: Index, platform: Platform, *, depth: int) -> Iterator[Descriptor]:
+    """Yield the manifests of an index and of those nested in it. Entries of other types must be ignored (I2)."""
+    if len(index.manifests) > _MAX_MANIFESTS:
+        raise ConfigError(f"the image's index has more than {_MAX_MANIFESTS} entries")
+    for descriptor in index.manifests:
+        if descriptor.media_type in MANIFEST_TYPES:
+            if descriptor.platform is None or descriptor.platform.os != "unknown":  # attestations
+                yield descriptor
+        elif descriptor.media_type in INDEX_TYPES and _may_hold(descriptor, platform):
+            if depth == _MAX_INDEX_DEPTH:
+                raise ConfigError(f"the image's indexes are nested more than {_MAX_INDEX_DEPTH} deep")
+            document = parse_document(_read_manifest(source, descriptor), what=f"index {descriptor.digest}")
+            if isinstance(document, Manifest):
+                raise ConfigError(f"index {descriptor.digest} is a manifest, though its descriptor says otherwise")
+            yield from _offers(source, document, platform, depth=depth + 1)
+
+
+def _may_hold(descriptor: Descriptor, platform: Platform) -> bool:
+    return descriptor.platform is None or descriptor.platform.architecture == platform.architecture
+
+
+def _check_platform(actual: Platform, wanted: Platform) -> None:
+    """Compare with what the image says of itself: a single image has no index to choose from."""
+    if (actual.os, actual.architecture) != (wanted.os, wanted.architecture):
+        raise ConfigError(f"the image is for {actual}, not for {wanted}", hint="choose another image or tag")
+
+
+def _read_manifest(source: ImageSource, descriptor: Descriptor) -> bytes:
+    what = f"manifest {descriptor.digest}"
+    _check_document_size(descriptor, what)
+    return _verified(_Bytes(source.manifest(descriptor)), descriptor, what)
+
+
+def _read_blob(source: ImageSource, descriptor: Descriptor, *, what: str) -> bytes:
+    _check_document_size(descriptor, what)
+    with source.blob(descriptor) as stored:
+        return _verified(stored, descriptor, what)
+
+
+def _check_document_size(descriptor: Descriptor, what: str) -> None:
+    if descriptor.size > MAX_DOCUMENT_BYTES:
+        raise ConfigError(f"{what} is larger than {MAX_DOCUMENT_BYTES // 2**20} MiB")
+
+
+def _verified(stored: Reader, descriptor: Descriptor, what: str) -> bytes:
+    reader = VerifyingReader(stored, descriptor.digest, descriptor.size, what=what)
+    return read_all(reader, limit=descriptor.size + 1)
+
+
+class _Bytes:
+    """Reads from memory."""
+
+    def __init__(self, content: bytes) -> None:
+        self._left = content
+
+    def read(self, size: int, /) -> bytes:
+        piece, self._left = self._left[:size], self._left[size:]
+        return piece
+
+
+class _ProgressReader:
+    """Passes content on and tells how far it is, at most ten times per second."""
+
+    def __init__(
+        self, source: Reader, what: str, total: int, emit: Emit, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source = source
+        self._what = what
+        self._total = total
+        self._done = 0
+        self._emit = emit
+        self._now = now
+        self._next = now()
+
+    def read(self, size: int, /) -> bytes:
+        piece = self._source.read(size)
+        self._done += len(piece)
+        if not piece:
+            self._emit(Progress(self._what, self._done, self._total, finished=True))
+        elif self._now() >= self._next:
+            self._next = self._now() + _PROGRESS_INTERVAL_S
+            self._emit(Progress(self._what, self._done, self._total, finished=False))
+        return piece

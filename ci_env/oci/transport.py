@@ -1,0 +1,194 @@
+"""HTTP as registries need it: redirects that keep credentials home, retries that respect the server. urllib3's door.
+
+Knows no registry endpoint and no token flow. Answers are handed on as they are, except those worth another try.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import random
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from urllib.parse import urljoin, urlsplit
+
+import urllib3
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
+from urllib3.exceptions import TimeoutError as HTTPTimeoutError
+
+from ci_env.errors import RegistryError
+from ci_env.oci.auth import redact
+
+_TRANSIENT_STATUS = {408, 429, 499, 500, 502, 503, 504, 522}
+_REDIRECTS = {301, 302, 303, 307, 308}
+_MAX_REDIRECTS = 10
+_TRIES = 4
+_UNREACHABLE_TRIES = 2
+_MAX_PAUSE_S = 60.0
+_TIMEOUT = urllib3.Timeout(connect=15, read=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response whose body is still to be read. The caller closes it."""
+
+    response: urllib3.BaseHTTPResponse
+    url: str
+    """that gave it, after redirects"""
+
+    @property
+    def status(self) -> int:
+        return self.response.status
+
+    def header(self, name: str) -> str:
+        return self.response.headers.get(name, "")
+
+    def read(self, size: int, /) -> bytes:
+        """Return 1 to `size` bytes; none at the end. HTTPError (urllib3's) if it breaks off."""
+        return self.response.read(size, decode_content=False)
+
+    def close(self) -> None:
+        self.response.close()
+
+
+class Transport:
+    """Sends GET requests. A context manager: it keeps connections open."""
+
+    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
+        self._pause = pause
+        self._pools: dict[str | None, urllib3.PoolManager] = {}
+
+    def __enter__(self) -> Transport:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for pool in self._pools.values():
+            pool.clear()
+        self._pools.clear()
+
+    def get(self, url: str, headers: Mapping[str, str], *, authorization: str | None = None) -> Answer:
+        """Return the answer to a GET request, after redirects and, for passing trouble, up to three more tries.
+
+        `authorization` goes to the scheme, host and port of `url` only. RegistryError says why there is no answer.
+        """
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                answer = self._follow(url, headers, authorization)
+            except HTTPError as error:
+                if tries >= (_UNREACHABLE_TRIES if isinstance(error, NewConnectionError) else _TRIES):
+                    raise _unreachable(url, error) from error
+                self._pause(_backoff(tries))
+                continue
+            if answer.status not in _TRANSIENT_STATUS or tries == _TRIES:
+                return answer
+            pause = _retry_after(answer.header("Retry-After"), tries)
+            if pause > _MAX_PAUSE_S:
+                return answer
+            answer.close()
+            self._pause(pause)
+
+    def _follow(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Answer:
+        home = _origin(url)
+        for _ in range(_MAX_REDIRECTS + 1):
+            credentials = {"Authorization": authorization} if authorization and _origin(url) == home else {}
+            answer = Answer(self._send(url, {**headers, **credentials}), url)
+            if answer.status not in _REDIRECTS:
+                return answer
+            answer.close()
+            url = _redirected(url, answer.header("Location"))
+        raise RegistryError(f"{redact(url)} redirects more than {_MAX_REDIRECTS} times")
+
+    def _send(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+        # gzip'd by the server on its way, content would no longer have its digest
+        complete = {"User-Agent": "ci-env", "Accept-Encoding": "identity", **headers}
+        return self._pool(url).request(
+            "GET", url, headers=complete, preload_content=False, redirect=False, retries=False, timeout=_TIMEOUT
+        )
+
+    def _pool(self, url: str) -> urllib3.PoolManager:
+        proxy = _proxy(url)
+        if proxy not in self._pools:
+            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
+        return self._pools[proxy]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only be this machine."""
+    return host in ("localhost", "::1") or (host.startswith("127.") and host.replace(".", "").isdigit())
+
+
+def _proxy(url: str) -> str | None:
+    """Return the proxy that the environment asks for (http_proxy, https_proxy, all_proxy, no_proxy)."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if is_loopback(host) or urllib.request.proxy_bypass(host):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+
+
+def _redirected(url: str, location: str) -> str:
+    """Return where a redirect leads. Never to what is not encrypted, but between this machine's own servers."""
+    try:
+        target = urljoin(url, location) if location else ""
+        scheme, host, _ = _origin(target)
+    except ValueError:
+        target, scheme, host = "", "", None
+    is_plain_here = scheme == "http" and host is not None and is_loopback(host) and not url.startswith("https:")
+    if not host or not (scheme == "https" or is_plain_here):
+        raise RegistryError(f"{redact(url)} redirects to {redact(target) or 'nowhere'}, which is refused")
+    return target
+
+
+def _backoff(tries: int) -> float:
+    """Return 1, 3, 9... seconds, spread by a quarter so that many clients do not come back at once."""
+    return min(3.0 ** (tries - 1), _MAX_PAUSE_S) * random.uniform(0.75, 1.25)  # noqa: S311  # no secret
+
+
+def _retry_after(header: str, tries: int) -> float:
+    """Return the pause that the server asks for: seconds or a date (RFC 9110 section 10.2.3); else our own."""
+    if header.isdigit():
+        return float(header)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return _backoff(tries)
+
+
+def _unreachable(url: str, error: HTTPError) -> RegistryError:
+    """Return what to tell when there was no answer. NameResolutionError is a NewConnectionError, so it comes first."""
+    host = urlsplit(url).netloc.rpartition("@")[2]
+    if isinstance(error, NameResolutionError):
+        return RegistryError(
+            f"there is no host {host}", hint="check the registry's name, and that this machine has DNS"
+        )
+    if isinstance(error, ProxyError):
+        return RegistryError(f"the proxy to {host} failed: {error}", hint="check https_proxy and no_proxy")
+    if isinstance(error, SSLError):
+        return RegistryError(
+            f"no trusted connection to {host}: {error}", hint="for a private authority, name its file in SSL_CERT_FILE"
+        )
+    if isinstance(error, NewConnectionError):
+        reason = str(error.__cause__ or error)
+        return RegistryError(f"cannot connect to {host}: {reason}", hint="is the registry running, and the port right?")
+    if isinstance(error, ConnectTimeoutError | HTTPTimeoutError):
+        return RegistryError(f"{host} did not answer in time", hint="try again; check the network and https_proxy")
+    if isinstance(error, LocationParseError):
+        return RegistryError(f"{host} is not a valid host name")
+    return RegistryError(f"the connection to {host} broke: {error}", hint="try again")
