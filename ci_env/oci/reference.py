@@ -43,6 +43,8 @@ def parse(text: str) -> Reference:
 
     Defaults: registry docker.io, there the repository library/NAME for a bare NAME, and tag latest without a digest.
     """
+    if "://" in text:
+        raise ValueError(f"invalid image {text!r}: write it without {text.partition('://')[0]}://")
     name, at, digest = text.partition("@")
     name, tag = _split_tag(name)
     registry, repository = _split_registry(name)

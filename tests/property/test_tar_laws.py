@@ -1,0 +1,93 @@
+"""Laws of the tar reader: archives come back as written, damaged ones end in our own errors, and soon."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Callable
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci_env.errors import ConfigError
+from ci_env.oci.decompress import decompress
+from ci_env.oci.tar import Archive, Entry
+from tests.oci_builder import Compression, Item, compress, tar
+
+_names = st.binary(min_size=1, max_size=300).map(lambda raw: raw.replace(b"\0", b"x"))
+_files = st.builds(
+    Item,
+    path=_names,
+    type=st.just(b"0"),
+    content=st.binary(max_size=1500),
+    mode=st.integers(0, 0o7777),
+    uid=st.integers(0, 2**32 - 2),
+    gid=st.integers(0, 2**32 - 2),
+    mtime=st.integers(-(2**31), 2**34 - 1),
+)
+_links = st.builds(Item, path=_names, type=st.sampled_from([b"1", b"2"]), link=_names)
+_items = st.lists(_files | _links, max_size=6)
+
+
+def read(content: bytes, *, piece: int) -> list[tuple[Entry, bytes]]:
+    archive = Archive(content[at : at + piece] for at in range(0, len(content), piece))
+    return [(item, b"".join(bytes(part) for part in iter(lambda: archive.read(1000), b""))) for item in archive]
+
+
+def error_of(act: Callable[[], object]) -> ConfigError | None:
+    """Return the error of ours that `act` ends in; any other is the test's failure."""
+    try:
+        act()
+    except ConfigError as error:
+        return error
+    return None
+
+
+@given(_items, st.integers(1, 3000))
+def test_round_trip(items: list[Item], piece: int) -> None:
+    found = read(tar(items), piece=piece)
+    assert [(item.path, content) for item, content in found] == [(item.path, item.content) for item in items]
+    assert [item.link for item, _ in found] == [item.link for item in items]
+    for (got, _), item in zip(found, items, strict=True):
+        assert (got.mode, got.uid, got.gid, got.mtime_ns) == (item.mode, item.uid, item.gid, item.mtime * 10**9)
+
+
+@given(_items, st.data())
+def test_damage_is_an_error_of_ours_or_harmless(items: list[Item], data: st.DataObject) -> None:
+    content = bytearray(tar(items))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + 1] = data.draw(st.binary(max_size=3))
+        if not content:
+            break
+    outcome = error_of(lambda: read(bytes(content), piece=700))
+    assert outcome is None or outcome.message.isprintable()
+
+
+@given(st.binary(max_size=3000))
+def test_noise_is_an_error_of_ours_or_empty(content: bytes) -> None:
+    error_of(lambda: b"".join(decompress(io.BytesIO(content))))
+    error_of(lambda: read(content, piece=100))
+
+
+@given(st.binary(max_size=3000), st.sampled_from(["gzip", "zstd"]), st.data())
+def test_damaged_compression_is_an_error_of_ours_or_harmless(
+    content: bytes, compression: Compression, data: st.DataObject
+) -> None:
+    stored = bytearray(compress(content, compression))
+    at = data.draw(st.integers(0, len(stored) - 1))
+    stored[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+    outcome = error_of(lambda: b"".join(decompress(io.BytesIO(bytes(stored)))))
+    assert outcome is None or outcome.message.isprintable()
+
+
+@given(st.lists(st.tuples(st.text("abc/.é", min_size=1, max_size=150), st.binary(max_size=600)), max_size=4))
+def test_agrees_with_another_writer(files: list[tuple[str, bytes]]) -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.GNU_FORMAT) as archive:
+        for name, content in files:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    found = read(buffer.getvalue(), piece=512)
+    assert [(item.path, content) for item, content in found] == [(name.encode(), content) for name, content in files]
