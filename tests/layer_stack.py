@@ -79,11 +79,10 @@ class Stack:
         """Apply one more layer on top."""
         return self.add_tar(tar(items))
 
-    def add_tar(self, content: bytes) -> Stack:
+    def add_tar(self, content: bytes, *, squash_ids: bool = os.geteuid() != 0) -> Stack:
         destination = self._directory / f"layer{len(self.lowers)}"
         destination.mkdir(parents=True)
-        squash = os.geteuid() != 0
-        self.applied = apply(Archive([content]), destination, self.lowers, squash_ids=squash)
+        self.applied = apply(Archive([content]), destination, self.lowers, squash_ids=squash_ids)
         self.lowers.append(destination)
         return self
 
