@@ -1,0 +1,123 @@
+"""A Debian image with a C compiler, made with mmdebstrap once per machine and kept outside the repository.
+
+Comes from where this machine's apt gets its packages. Kept as an OCI layout with one gzip layer; the name of its
+directory changes with what is in it.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.shared_directory import locked
+
+SUITE = "bookworm"
+PACKAGES = ("gcc", "git", "libc6-dev", "make", "python3")
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
+_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
+_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
+_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+def base_image() -> Path:
+    """Return the image's OCI layout, made now if this machine has none; skips the test where it cannot be made."""
+    if shutil.which("mmdebstrap") is None or not KEYRING.exists():
+        pytest.skip("needs mmdebstrap (Debian packages mmdebstrap and debian-archive-keyring)")
+    content = hashlib.sha256(repr((SUITE, PACKAGES, _LEFT_OUT)).encode()).hexdigest()[:12]
+    cache = _cache_directory()
+    cache.mkdir(parents=True, exist_ok=True)
+    layout = cache / f"debian-ci-{content}"
+    with locked(cache / "lock"):
+        if not layout.exists():
+            _make_layout(cache, layout)
+    return layout
+
+
+def _cache_directory() -> Path:
+    if os.geteuid() == 0:
+        return Path("/var/cache/ci-env-tests")
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ci-env-tests"
+
+
+def _make_layout(cache: Path, layout: Path) -> None:
+    building = cache / "building"
+    shutil.rmtree(building, ignore_errors=True)
+    (building / "blobs" / "sha256").mkdir(parents=True)
+    tar = building / "rootfs.tar"
+    _bootstrap(tar)
+    _write_layout(building, tar)
+    tar.unlink()
+    building.rename(layout)
+
+
+def _bootstrap(tar: Path) -> None:
+    """Write the root filesystem's tar. mmdebstrap's own mirror is used where apt knows no Debian of this suite."""
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--keyring={KEYRING}"]
+    command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
+    sources = list(_sources())
+    subprocess.run([*command, SUITE, str(tar), *sources], stdin=subprocess.DEVNULL, check=True, timeout=900)
+
+
+def _sources() -> Iterator[str]:
+    """Give a sources.list line for each repository of the suite that apt is set up with."""
+    if shutil.which("apt-get") is None:
+        return
+    form = "$(ORIGIN) $(CODENAME) $(REPO_URI) $(RELEASE) $(COMPONENT)"
+    asked = ["apt-get", "indextargets", "--format", form, "Created-By: Packages"]
+    for line in subprocess.run(asked, capture_output=True, text=True, check=True, timeout=60).stdout.splitlines():
+        origin, codename, uri, release, component = line.split()
+        if origin == "Debian" and codename.partition("-")[0] == SUITE:
+            yield f"deb {uri} {release} {component}"
+
+
+def _write_layout(layout: Path, tar: Path) -> None:
+    layer, diff_id = _compress(layout, tar)
+    config = {
+        "architecture": _ARCHITECTURES[platform.machine()],
+        "os": "linux",
+        "config": {"Env": ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"], "Cmd": ["bash"]},
+        "rootfs": {"type": "layers", "diff_ids": [diff_id]},
+    }
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": _MANIFEST_TYPE,
+        "config": _blob(layout, json.dumps(config).encode(), _CONFIG_TYPE),
+        "layers": [layer],
+    }
+    index = {"schemaVersion": 2, "manifests": [_blob(layout, json.dumps(manifest).encode(), _MANIFEST_TYPE)]}
+    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+
+
+def _compress(layout: Path, tar: Path) -> tuple[Mapping[str, object], str]:
+    """Write the layer's blob; return its descriptor and the digest of the plain tar."""
+    plain, packed = hashlib.sha256(), hashlib.sha256()
+    temporary = layout / "layer"
+    with tar.open("rb") as source, gzip.open(temporary, "wb", compresslevel=1) as target:
+        while piece := source.read(1 << 20):
+            plain.update(piece)
+            target.write(piece)
+    with temporary.open("rb") as source:
+        while piece := source.read(1 << 20):
+            packed.update(piece)
+    size = temporary.stat().st_size
+    temporary.rename(layout / "blobs" / "sha256" / packed.hexdigest())
+    descriptor = {"mediaType": _LAYER_TYPE, "digest": f"sha256:{packed.hexdigest()}", "size": size}
+    return descriptor, f"sha256:{plain.hexdigest()}"
+
+
+def _blob(layout: Path, content: bytes, media_type: str) -> Mapping[str, object]:
+    name = hashlib.sha256(content).hexdigest()
+    (layout / "blobs" / "sha256" / name).write_bytes(content)
+    return {"mediaType": media_type, "digest": f"sha256:{name}", "size": len(content)}
