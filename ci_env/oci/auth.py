@@ -74,15 +74,19 @@ def token_url(challenges: tuple[Challenge, ...], *, registry: str, repository: s
 
 
 def _check_realm(realm: str, registry: str) -> None:
-    asked, told = urlsplit(registry), urlsplit(realm)
+    if not _may_give_tokens(realm, registry):
+        raise RegistryError(f"the registry {urlsplit(registry).netloc} sends to {redact(realm)} for a token: refused")
+
+
+def _may_give_tokens(realm: str, registry: str) -> bool:
     try:
+        asked, told = urlsplit(registry), urlsplit(realm)
         same_place = (told.hostname, told.port) == (asked.hostname, asked.port)
     except ValueError:
-        same_place = False
-    is_secure = told.scheme == "https" or (told.scheme == "http" and asked.scheme == "http")
-    is_public = told.hostname and not told.username and not _is_internal(told.hostname)
-    if not is_secure or not (same_place or is_public):
-        raise RegistryError(f"the registry {asked.netloc} sends to {redact(realm)} for a token, which is refused")
+        return False
+    if not told.hostname or told.username or told.scheme not in ("https", asked.scheme):
+        return False
+    return same_place or not _is_internal(told.hostname)
 
 
 def _is_internal(host: str) -> bool:
@@ -108,5 +112,8 @@ def parse_token(content: bytes, url: str) -> str:
 
 def redact(url: str) -> str:
     """Return `url` for a message: without its query, which may be a signature, and without user and password."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an invalid address"
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -308,7 +308,7 @@ class TestTokens:
         ],
     )
     def test_realms_that_no_token_server_has(self, puller: Puller, realm: str) -> None:
-        with pytest.raises(RegistryError, match="which is refused"):
+        with pytest.raises(RegistryError, match="for a token: refused"):
             puller.pull_from(token_server(ONE, realm=realm))
 
     @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"token": 1}', b'{"token": "a\\r\\nX: y"}'])
