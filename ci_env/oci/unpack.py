@@ -15,6 +15,7 @@ import json
 import os
 import queue
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -41,6 +42,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--diff-id", type=Digest.parse, required=True, metavar="DIGEST")
     parser.add_argument("--squash-ids", action="store_true", help="all files belong to the caller")
     arguments = parser.parse_args(argv)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches us too; who started us tells of it
     _allow_many_open_files()
     try:
         with open(0, "rb", buffering=0, closefd=False) as stdin, explained("unpack a layer to", arguments.destination):

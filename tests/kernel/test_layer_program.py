@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -119,6 +121,44 @@ def test_m4_owners_that_the_namespace_does_not_have(tmp_path: Path) -> None:
     assert error["kind"] == "host"
     assert "5:0, an owner that this user cannot give" in error["message"]
     assert "/etc/subuid" in error["hint"]
+
+
+def test_a_full_disk(tmp_path: Path) -> None:
+    content = tar([f("large", bytes(2**21))])
+    (tmp_path / "content").write_bytes(content)
+    (tmp_path / "full").mkdir()
+    namespace = ["unshare", "-Urm"] if SQUASH else ["unshare", "-m"]
+    script = 'mount -t tmpfs -o size=1m tmpfs "$1" && exec "$2" -m ci_env.oci.unpack --destination "$1" --diff-id "$3"'
+    arguments = [str(tmp_path / "full"), sys.executable, Digest.of(content)]
+    with open(tmp_path / "content", "rb") as stdin:
+        done = subprocess.run(
+            [*namespace, "sh", "-c", script, "sh", *arguments],
+            stdin=stdin,
+            capture_output=True,
+            check=False,
+            timeout=60,
+        )
+    error = json.loads(done.stdout)["error"]
+    assert done.stderr == b""
+    assert error["kind"] == "host"
+    assert "No space left on device" in error["message"]
+    assert "free some space" in error["hint"]
+
+
+def test_ctrl_c_leaves_no_traceback(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "ci_env.oci.unpack", "--squash-ids", "--destination", str(tmp_path)]
+    argv += ["--diff-id", Digest.of(b"")]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as program:
+        assert program.stdin is not None
+        assert program.stderr is not None
+        program.stdin.write(tar([f("started")], end=b""))
+        program.stdin.flush()
+        deadline = time.monotonic() + 20
+        while not (tmp_path / "started").exists() and time.monotonic() < deadline:
+            time.sleep(0.01)
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) == -signal.SIGINT
+        assert program.stderr.read() == b""
 
 
 def test_m6_closed_directories_are_no_obstacle(tmp_path: Path) -> None:
