@@ -18,15 +18,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.oci_builder import CONFIG_TYPE, LAYER_TYPE, MANIFEST_TYPE, descriptor, index, sha256
 from tests.shared_directory import locked
 
 SUITE = "bookworm"
 PACKAGES = ("gcc", "git", "libc6-dev", "make", "python3")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
-_CONFIG_TYPE = "application/vnd.oci.image.config.v1+json"
-_LAYER_TYPE = "application/vnd.oci.image.layer.v1.tar+gzip"
-_MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
@@ -91,12 +89,11 @@ def _write_layout(layout: Path, tar: Path) -> None:
     }
     manifest = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST_TYPE,
-        "config": _blob(layout, json.dumps(config).encode(), _CONFIG_TYPE),
+        "mediaType": MANIFEST_TYPE,
+        "config": _write_blob(layout, CONFIG_TYPE, config),
         "layers": [layer],
     }
-    index = {"schemaVersion": 2, "manifests": [_blob(layout, json.dumps(manifest).encode(), _MANIFEST_TYPE)]}
-    (layout / "index.json").write_text(json.dumps(index))
+    (layout / "index.json").write_bytes(index([_write_blob(layout, MANIFEST_TYPE, manifest)]))
     (layout / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
 
 
@@ -113,11 +110,11 @@ def _compress(layout: Path, tar: Path) -> tuple[Mapping[str, object], str]:
             packed.update(piece)
     size = temporary.stat().st_size
     temporary.rename(layout / "blobs" / "sha256" / packed.hexdigest())
-    descriptor = {"mediaType": _LAYER_TYPE, "digest": f"sha256:{packed.hexdigest()}", "size": size}
-    return descriptor, f"sha256:{plain.hexdigest()}"
+    layer = {"mediaType": f"{LAYER_TYPE}+gzip", "digest": f"sha256:{packed.hexdigest()}", "size": size}
+    return layer, f"sha256:{plain.hexdigest()}"
 
 
-def _blob(layout: Path, content: bytes, media_type: str) -> Mapping[str, object]:
-    name = hashlib.sha256(content).hexdigest()
-    (layout / "blobs" / "sha256" / name).write_bytes(content)
-    return {"mediaType": media_type, "digest": f"sha256:{name}", "size": len(content)}
+def _write_blob(layout: Path, media_type: str, document: Mapping[str, object]) -> Mapping[str, object]:
+    content = json.dumps(document).encode()
+    (layout / "blobs" / sha256(content).replace(":", "/")).write_bytes(content)
+    return descriptor(media_type, content)
