@@ -17,16 +17,21 @@ from ci_env.pipeline.model import Network
 
 @dataclass(frozen=True, slots=True)
 class Rootfs:
-    """A stack of directories that an overlay joins. All of them lie in the store; the caller owns them."""
+    """A stack of layers that an overlay joins. All of them lie in the store; the caller owns them.
+
+    A layer is a directory that holds `root`, the difference of `/` in overlay's own format (whiteout = character device
+    0:0, opaque = user.overlay.opaque), and with `host` also `host/NAME`, the same for each of the machine's own
+    directories that a step has written to.
+    """
 
     lowers: tuple[Path, ...]
-    """bottom first; each in overlay's own format (whiteout = character device 0:0, opaque = user.overlay.opaque)"""
+    """bottom first"""
     host: bool
     """this machine's operating system lies beneath `lowers`, read-only"""
     upper: Path
-    """takes what the process writes"""
+    """an empty directory, which becomes a layer: takes what the process writes"""
     work: Path
-    """empty, on the same filesystem as `upper`"""
+    """an empty directory on the same filesystem as `upper`"""
 
 
 @dataclass(frozen=True, slots=True)
