@@ -20,18 +20,31 @@ def atomic_write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
     Temporary file in the same directory, fsync, rename, fsync of the directory. On failure nothing is left behind and
     what stood at `path` still stands.
     """
+    _replace(path, content, mode, synced=True)
+    sync_directory(path.parent)
+
+
+def quick_write(path: Path, content: bytes, *, mode: int = 0o600) -> None:
+    """Put `content` at `path`, whole or not at all, but for a power cut.
+
+    After one, `path` may hold the old, the new, nothing or part of it. For what its reader can check and make again.
+    """
+    _replace(path, content, mode, synced=False)
+
+
+def _replace(path: Path, content: bytes, mode: int, *, synced: bool) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         with open(descriptor, "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         os.rename(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:
@@ -41,6 +54,23 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_filesystem(path: Path) -> None:
+    """Make everything on the filesystem of `path` durable, by syncfs(2), which Python does not have but `sync` does.
+
+    A sync of each file takes many times as long, and os.sync, which serves where `sync` cannot, waits for every other
+    disk too.
+    """
+    quiet = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1, 2)]
+    try:
+        process = os.posix_spawnp("sync", ["sync", "-f", os.fspath(path)], {}, file_actions=quiet)
+    except (FileNotFoundError, PermissionError):  # no such program, or none that we may run
+        os.sync()
+        return
+    _, status = os.waitpid(process, 0)
+    if os.waitstatus_to_exitcode(status) != 0:  # busybox may lack -f
+        os.sync()
 
 
 @contextmanager

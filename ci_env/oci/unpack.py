@@ -16,7 +16,6 @@ import os
 import queue
 import resource
 import signal
-import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +23,7 @@ from pathlib import Path
 
 from ci_env.digest import Digest
 from ci_env.errors import CiEnvError, ConfigError, HostError, IntegrityError
-from ci_env.files import explained
+from ci_env.files import explained, sync_filesystem
 from ci_env.oci.decompress import decompress
 from ci_env.oci.layer import Applied, apply
 from ci_env.oci.tar import Archive
@@ -61,7 +60,7 @@ def unpack(source: Reader, destination: Path, lowers: Sequence[Path], diff_id: D
     content = _Hashed(source, diff_id)
     applied = apply(Archive(_ahead(content)), destination, lowers, squash_ids=squash_ids)
     content.check()
-    _sync_filesystem(destination)
+    sync_filesystem(destination)
     return applied
 
 
@@ -109,20 +108,6 @@ def _ahead(pieces: _Hashed) -> Iterator[bytes]:
         if isinstance(piece, BaseException):
             raise piece
         yield piece
-
-
-def _sync_filesystem(path: Path) -> None:
-    """Make everything on the filesystem of `path` durable, by syncfs(2), which Python does not have but `sync` does.
-
-    A sync of each file takes many times as long, and os.sync waits for every other disk too.
-    """
-    try:
-        done = subprocess.run(["sync", "-f", os.fspath(path)], check=False, stdin=subprocess.DEVNULL)  # noqa: S607  # the host's
-        if done.returncode == 0:
-            return
-    except FileNotFoundError:
-        pass
-    os.sync()
 
 
 def _allow_many_open_files() -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from ci_env.errors import HostError
-from ci_env.files import atomic_write, explained, sync_directory
+from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
 
 OLD, NEW = b"old content", b"new content, longer than the old"
 INTERRUPTED = """if True:
@@ -89,6 +89,29 @@ def test_a_full_disk_leaves_the_old_and_nothing_else(tmp_path: Path) -> None:
     assert "OSError: [Errno 27] File too large" in done.stderr
     assert path.read_bytes() == OLD
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_quick_write_replaces_whole(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(NEW)
+    quick_write(tmp_path / "file", OLD)
+    assert (tmp_path / "file").read_bytes() == OLD
+    (tmp_path / "directory").mkdir()
+    with pytest.raises(IsADirectoryError):
+        quick_write(tmp_path / "directory", OLD)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "file"]
+
+
+@pytest.mark.parametrize("program", [None, "exit 1", "echo said; echo complained >&2"])
+def test_syncs_a_filesystem_in_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], program: str | None
+) -> None:
+    """Also where there is no `sync` (None), or one that does not know -f."""
+    if program:
+        (tmp_path / "sync").write_text(f"#!/bin/sh\n{program}\n")
+        (tmp_path / "sync").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    sync_filesystem(tmp_path)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
