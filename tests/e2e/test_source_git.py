@@ -611,6 +611,6 @@ def test_the_question_of_every_run_imports_nothing_heavy(work: Work) -> None:
         heavy = {"git", "subprocess", "tempfile", "shutil", "pydantic", "logging", "difflib"}
         print(sorted(heavy & sys.modules.keys()))
     """
-    command = [sys.executable, "-c", program, work.top, work.out / "scratch"]
+    command = [sys.executable, "-c", program, str(work.top), str(work.out / "scratch")]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert shown == "[]\n"
