@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -74,7 +74,7 @@ def sync_filesystem(path: Path) -> None:
 
 
 @contextmanager
-def explained(what: str, path: Path) -> Iterator[None]:
+def explained(what: str, path: Path) -> Generator[None]:
     """Turn the operating system's refusals inside the block into a HostError that says `what` failed on `path`."""
     try:
         yield
