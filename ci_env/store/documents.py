@@ -1,0 +1,64 @@
+"""Small results by name, one JSON file each, made again where they are lost. Must not know what is in them.
+
+A file is `{"sha256": HEX, "document": DOCUMENT}`, the digest that of DOCUMENT's bytes as they stand. So a file need not
+be synced: what a power cut, a full disk or a newer version leaves is absent to its reader, never half understood.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from ci_env import codec
+from ci_env.files import explained, quick_write
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+T = TypeVar("T", bound="DataclassInstance")
+
+_HEAD, _MIDDLE, _TAIL = b'{"sha256":"', b'","document":', b"}\n"
+_HEX_LENGTH = 64
+
+
+class Documents(Generic[T]):
+    """Documents of one kind, as `NAME.json` in one directory. Safe to use from several threads and processes."""
+
+    def __init__(self, directory: Path, kind: type[T]) -> None:
+        self._directory = directory
+        self._kind = kind
+
+    def load(self, name: str) -> T | None:
+        """Return the document; None where it is absent, or damaged or of another version, which drops the file."""
+        path = self._path(name)
+        with explained("read", path):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                return None
+            try:
+                return codec.loads(self._kind, _unsealed(content))
+            except (ValueError, RecursionError):  # the latter: JSON nested a thousand deep
+                path.unlink(missing_ok=True)
+                return None
+
+    def save(self, name: str, document: T) -> None:
+        """Put the document in the place of what is there. Two that save at once: one of them is there, whole."""
+        with explained("write", self._path(name)):
+            quick_write(self._path(name), _sealed(codec.dumps(document)))
+
+    def _path(self, name: str) -> Path:
+        return self._directory / f"{name}.json"
+
+
+def _sealed(document: bytes) -> bytes:
+    return b"".join((_HEAD, hashlib.sha256(document).hexdigest().encode(), _MIDDLE, document, _TAIL))
+
+
+def _unsealed(content: bytes) -> bytes:
+    """Return the document of a file; ValueError unless it is as it was written."""
+    document = content[len(_HEAD) + _HEX_LENGTH + len(_MIDDLE) : -len(_TAIL)]
+    if content != _sealed(document):
+        raise ValueError("not as it was written")
+    return document

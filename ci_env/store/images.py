@@ -1,0 +1,45 @@
+"""What names of images were resolved to. Owns `images/`; must not ask a registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ci_env.digest import Digest
+from ci_env.store.documents import Documents
+from ci_env.store.home import Store
+
+
+@dataclass(frozen=True, slots=True)
+class ImageResult:
+    """An image in the store, and what of its config matters to a step."""
+
+    version: Literal[1]
+    reference: str
+    """as written in the pipeline file"""
+    manifest: Digest
+    platform: str
+    """os/architecture[/variant]"""
+    chain: tuple[Digest, ...]
+    """ids of its layers, bottom first"""
+    env: tuple[str, ...]
+    """NAME=value"""
+    user: str
+    """empty: root"""
+    workdir: str
+    """empty: /"""
+
+
+class Images:
+    """Image results by a key of the caller's. That one is there says nothing of its layers."""
+
+    def __init__(self, store: Store) -> None:
+        self._results = Documents(store.images, ImageResult)
+
+    def load(self, key: Digest) -> ImageResult | None:
+        """Return the result; None where it is absent or damaged."""
+        return self._results.load(key.hex)
+
+    def save(self, key: Digest, result: ImageResult) -> None:
+        """Put the result in the place of an older one."""
+        self._results.save(key.hex, result)

@@ -1,0 +1,83 @@
+"""Results of steps by their keys, and which result a place in a pipeline had last. Owns `steps/`.
+
+`steps/KEY.json` is a result; `steps/last-PLACE.json` names the key that a place had last, so that a miss can be
+explained by what has changed since.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from ci_env import digest
+from ci_env.digest import Digest
+from ci_env.store.documents import Documents
+from ci_env.store.home import Store
+
+STEP_RESULT_VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step that passed has left. Good for another run only over the same layers, and while `layer` is there."""
+
+    version: Literal[1]
+    key: Digest
+    preimage: str
+    """canonical JSON, whose digest is the key"""
+    before: tuple[Digest, ...]
+    """layers that the step saw, bottom first"""
+    layer: Digest
+    """its own"""
+    output: Digest
+    """its log, a blob"""
+    artifacts: Digest | None
+    """a tar, a blob"""
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Last:
+    version: Literal[1]
+    key: Digest
+
+
+def step_place(project: Digest, *, job: str, step: str) -> Digest:
+    """Return the identity of a step across versions of its pipeline: what keeps its name is the same step."""
+    return digest.key("place", {"project": project, "job": job, "step": step})
+
+
+class Steps:
+    """Safe to use from several threads and processes."""
+
+    def __init__(self, store: Store) -> None:
+        self._results = Documents(store.steps, StepResult)
+        self._last = Documents(store.steps, _Last)
+
+    def load(self, key: Digest) -> StepResult | None:
+        """Return the result; None where it is absent or damaged."""
+        result = self._results.load(key.hex)
+        return result if result is not None and result.key == key else None
+
+    def save(self, result: StepResult, *, place: Digest, replace: bool) -> None:
+        """Keep the result, as the last one of its place; without `replace` a result that is there already stays.
+
+        Not durable before `Layers.seal`, no more than its layer is.
+        """
+        if replace or self.load(result.key) is None:
+            self._results.save(result.key.hex, result)
+        self.remember(place, result.key)
+
+    def remember(self, place: Digest, key: Digest) -> None:
+        """Note that the place has the result `key` now; for a step that was found, not run."""
+        if self._last.load(_last_name(place)) != _Last(1, key):
+            self._last.save(_last_name(place), _Last(1, key))
+
+    def last(self, place: Digest) -> StepResult | None:
+        """Return the result that the place had last; None where it had none, or it is gone."""
+        last = self._last.load(_last_name(place))
+        return None if last is None else self.load(last.key)
+
+
+def _last_name(place: Digest) -> str:
+    return f"last-{place.hex}"
