@@ -1,0 +1,103 @@
+"""Which control groups this process may make: the version in use, and what is delegated. Changes nothing that lasts.
+
+Sources: cgroups(7); the kernel's Documentation/admin-guide/cgroup-v2.rst, "Delegation".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+CONTROLLERS = ("cpu", "memory", "pids")
+Version = Literal["none", "v1", "v2", "hybrid"]
+
+
+@dataclass(frozen=True, slots=True)
+class Delegation:
+    version: Version
+    """hybrid: v2 is mounted, but v1 has controllers"""
+    limits: tuple[str, ...]
+    """those of CONTROLLERS whose groups this process may make"""
+    is_v2_writable: bool
+    """it may make groups below its own in v2"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mount:
+    root: str
+    point: str
+    options: frozenset[str]
+
+
+def read_delegation(process: Path = Path("/proc/self")) -> Delegation:
+    """Find out by making a group and removing it again, in each hierarchy that matters to `process`."""
+    mounts = _mounts(_read(process / "mountinfo"))
+    groups = _groups(_read(process / "cgroup"))
+    v1 = {name: mount for name in CONTROLLERS for mount in mounts["cgroup"] if name in mount.options}
+    v1_writable = [name for name, mount in v1.items() if _can_make_group(_directory(mount, groups.get(name, "/")))]
+    v2 = [_directory(mount, groups.get("", "/")) for mount in mounts["cgroup2"]]
+    v2_writable = [directory for directory in v2 if _can_make_group(directory)]
+    v2_limits = {name for directory in v2_writable for name in _controllers(directory)}
+    return Delegation(
+        version=_version(has_v1=bool(mounts["cgroup"]), has_v2=bool(v2)),
+        limits=tuple(name for name in CONTROLLERS if name in v1_writable or name in v2_limits),
+        is_v2_writable=bool(v2_writable),
+    )
+
+
+def _version(*, has_v1: bool, has_v2: bool) -> Version:
+    if has_v1:
+        return "hybrid" if has_v2 else "v1"
+    return "v2" if has_v2 else "none"
+
+
+def _mounts(mountinfo: str) -> Mapping[str, list[_Mount]]:
+    """Return the mounts of both versions, by filesystem type; proc_pid_mountinfo(5)."""
+    found: dict[str, list[_Mount]] = {"cgroup": [], "cgroup2": []}
+    for line in mountinfo.splitlines():
+        place, _, filesystem = line.partition(" - ")
+        kind, _, options = filesystem.split(" ", 2)
+        if kind in found:
+            root, point = place.split(" ")[3:5]
+            found[kind].append(_Mount(root, point, frozenset(options.split(","))))
+    return found
+
+
+def _groups(cgroup: str) -> Mapping[str, str]:
+    """Return this process's group by controller; that of v2 under the empty name."""
+    found: dict[str, str] = {}
+    for line in cgroup.splitlines():
+        _, controllers, path = line.split(":", 2)
+        found.update(dict.fromkeys(controllers.split(","), path))
+    return found
+
+
+def _directory(mount: _Mount, group: str) -> Path:
+    """Return where `group` is seen; a mount's root may be below the hierarchy's, as in a container."""
+    below = os.path.relpath(group, mount.root)
+    return Path(mount.point) if below.startswith("..") else Path(mount.point, below)
+
+
+def _can_make_group(directory: Path) -> bool:
+    trial = directory / f"ci-env-trial-{os.getpid()}"
+    try:
+        trial.mkdir()
+    except OSError:
+        return False
+    trial.rmdir()
+    return True
+
+
+def _controllers(directory: Path) -> list[str]:
+    return _read(directory / "cgroup.controllers").split()
+
+
+def _read(file: Path) -> str:
+    """Return what is in `file`; nothing where it cannot be read, as in a kernel without control groups."""
+    try:
+        return file.read_text(errors="surrogateescape")
+    except OSError:
+        return ""
