@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from threading import Lock
+from threading import RLock
 from typing import assert_never
 
 from ci_env.events import (
@@ -29,45 +28,46 @@ OUTPUT_LINES = 5
 _RATE_WINDOW_S = 3.0
 
 
-@dataclass(slots=True)
+# Plain classes: a dataclass takes a millisecond to make, and a cached run imports this module.
 class StepState:
-    name: str
-    state: State = "waiting"
-    started_s: float = 0.0
-    duration_ms: int = 0
-    ending: str = ""
-    lines: deque[str] = field(default_factory=lambda: deque(maxlen=OUTPUT_LINES))
-    """last ones of its output, as it wrote them"""
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.state: State = "waiting"
+        self.started_s = 0.0
+        self.duration_ms = 0
+        self.ending = ""
+        self.lines: deque[str] = deque(maxlen=OUTPUT_LINES)
+        """last ones of its output, as it wrote them"""
 
 
-@dataclass(slots=True)
 class JobState:
-    name: str
-    steps: dict[str, StepState] = field(default_factory=dict[str, StepState])
-    state: State = "waiting"
-    started_s: float = 0.0
-    duration_ms: int = 0
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.steps: dict[str, StepState] = {}
+        self.state: State = "waiting"
+        self.started_s = 0.0
+        self.duration_ms = 0
 
 
-@dataclass(slots=True)
 class Transfer:
-    what: str
-    started_s: float
-    done_bytes: int = 0
-    total_bytes: int | None = None
-    samples: deque[tuple[float, int]] = field(default_factory=deque[tuple[float, int]])
-    """when, and how many bytes by then; those of the last seconds"""
+    def __init__(self, what: str, started_s: float) -> None:
+        self.what = what
+        self.started_s = started_s
+        self.done_bytes = 0
+        self.total_bytes: int | None = None
+        self._samples: deque[tuple[float, int]] = deque()
+        """when, and how many bytes by then; those of the last seconds"""
 
     def move(self, event: Progress, now_s: float) -> None:
         """Take in how far it is."""
         self.done_bytes, self.total_bytes = event.done_bytes, event.total_bytes
-        self.samples.append((now_s, event.done_bytes))
-        while len(self.samples) > 2 and self.samples[0][0] < now_s - _RATE_WINDOW_S:
-            self.samples.popleft()
+        self._samples.append((now_s, event.done_bytes))
+        while len(self._samples) > 2 and self._samples[0][0] < now_s - _RATE_WINDOW_S:
+            self._samples.popleft()
 
     def bytes_per_s(self, now_s: float) -> float:
         """Return the rate of the last seconds, which falls while nothing comes."""
-        then_s, then_bytes = self.samples[0] if self.samples else (self.started_s, 0)
+        then_s, then_bytes = self._samples[0] if self._samples else (self.started_s, 0)
         return max(0, self.done_bytes - then_bytes) / max(now_s - then_s, 0.001)
 
 
@@ -75,7 +75,7 @@ class Board:
     """The state of a run. Whoever reads it holds `lock`, unless no event can come any more."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.lock = Lock()
+        self.lock = RLock()  # a signal handler may call while its thread is in here
         self.clock = clock
         self.started_s = clock()
         self.run_id = ""

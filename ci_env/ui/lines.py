@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from threading import Lock
+from threading import RLock
 
 from ci_env.codec import encode
 from ci_env.events import (
@@ -33,7 +33,7 @@ class JsonView:
 
     def __init__(self, write: Callable[[str], object]) -> None:
         self._write = write
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may call while its thread is in here
 
     def __call__(self, event: Event) -> None:
         fields = encode(event)
@@ -52,7 +52,7 @@ class PlainView:
     def __init__(self, write: Callable[[str], object], *, colour: bool) -> None:
         self._write = write
         self._colour = colour
-        self._lock = Lock()
+        self._lock = RLock()  # a signal handler may call while its thread is in here
         self._board = Board()
         self._ended = False
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 from contextlib import suppress
 from typing import TextIO
 
 
-class Sink(io.TextIOBase):
+class Sink:
     """Writes through to `stream`, which stays the caller's, until it fails; then keeps the error and writes no more.
 
-    Not locked: each view writes under its own lock.
+    Has what rich asks of a file, too. Not locked: each view writes under its own lock.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -30,7 +29,7 @@ class Sink(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Do nothing: every write is flushed."""
+        """Do nothing: every write has been flushed."""
 
     def isatty(self) -> bool:
         return self._stream.isatty()
@@ -39,7 +38,7 @@ class Sink(io.TextIOBase):
         return self._stream.fileno()
 
     @property
-    def encoding(self) -> str:  # type: ignore[override]  # a read-only attribute of the stream
+    def encoding(self) -> str:
         return self._stream.encoding or "utf-8"
 
     def _turn_away(self) -> None:

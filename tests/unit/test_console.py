@@ -41,6 +41,14 @@ TERMINAL_ENV = {"TERM": "xterm-256color"}
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
 
 
+@pytest.fixture(autouse=True)
+def _terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give rich, which asks the environment itself, the same terminal everywhere."""
+    monkeypatch.setenv("TERM", TERMINAL_ENV["TERM"])
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+
+
 class Clock:
     def __init__(self) -> None:
         self.now_s = 100.0
@@ -153,7 +161,6 @@ def test_untrusted_text_is_neither_markup_nor_control() -> None:
 @pytest.mark.parametrize("columns", [20, 80, 160])
 def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
-    monkeypatch.setenv("LINES", "24")
     wide = "世界" * 200
     text = shown(run_started("unit"), Progress("l" * 90, 1, 2, finished=False), *running("unit", wide, "a\tb" * 99))
     drawing = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text.partition(SHOW_CURSOR)[0])
@@ -241,6 +248,14 @@ def test_events_of_many_threads() -> None:
         emit(run_finished("passed"))
     assert all(f"note: from {job}" in terminal.getvalue() for job in jobs)
     assert "(16 passed, 8 cached)" in terminal.getvalue()
+
+
+def test_late_events_draw_nothing() -> None:
+    terminal = Terminal()
+    with choose("auto", stdout=io.StringIO(), stderr=terminal, env=TERMINAL_ENV) as emit:
+        emit(run_started("unit"))
+    play(emit, [*running("unit", "x"), Note("warning", "late")])
+    assert re.sub(r"\x1b\[\d+m", "", terminal.getvalue()) == "warning: late\n"
 
 
 def is_drawn(format: Format, stream: io.StringIO, env: Mapping[str, str]) -> bool:  # noqa: A002

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import threading
 
 import pytest
@@ -143,6 +144,24 @@ def test_events_of_many_threads_stay_whole() -> None:
         file.close()
         found = [json.loads(line) for line in lines]
     assert len(found) == 200
+
+
+@pytest.mark.timeout(10)
+def test_signal_handler_may_emit_while_its_thread_writes() -> None:
+    written: list[str] = []
+
+    def write(text: str) -> None:
+        written.append(text)
+        if len(written) == 1:
+            signal.raise_signal(signal.SIGUSR1)
+
+    view = PlainView(write, colour=False)
+    before = signal.signal(signal.SIGUSR1, lambda *_: view(Note("info", "stopping")))
+    try:
+        view(run_started("unit"))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert written == [f"run {RUN}: 1 job, 3 steps\n", "note: stopping\n"]
 
 
 def test_one_job_needs_no_prefix() -> None:
