@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import threading
+from types import FrameType
 
 import pytest
 
@@ -155,8 +156,11 @@ def test_signal_handler_may_emit_while_its_thread_writes() -> None:
         if len(written) == 1:
             signal.raise_signal(signal.SIGUSR1)
 
+    def stop(number: int, frame: FrameType | None) -> None:
+        view(Note("info", "stopping"))
+
     view = PlainView(write, colour=False)
-    before = signal.signal(signal.SIGUSR1, lambda *_: view(Note("info", "stopping")))
+    before = signal.signal(signal.SIGUSR1, stop)
     try:
         view(run_started("unit"))
     finally:
