@@ -19,9 +19,9 @@ def scratch(store: Store, run_id: str, remove: Callable[[Path], None]) -> Genera
     """Give a directory in the store; `remove` removes it when the block ends, or `reap` after a crash."""
     directory = store.tmp / run_id
     with exclusive(_lock_of(directory), wait=True):
-        with explained("make", directory):
-            directory.mkdir(mode=0o700)
         try:
+            with explained("make", directory):
+                directory.mkdir(mode=0o700)
             yield directory
         finally:
             _remove(directory, remove)

@@ -1,0 +1,209 @@
+"""Layers of images, sources and steps. Owns `layers/`; must not know what made them or how they are mounted.
+
+A layer is a directory `layers/HEX/` with `root/` in overlayfs's format, for the host's image `host/NAME/` too, and its
+marker `layer.json`, written before the directory gets its name: without a good marker there is no layer. Publishing is
+a rename, so its cost does not depend on size. A power cut may take what was not synced; therefore a marker carries the
+kernel's boot id until `seal` has synced the filesystem, and that of another boot counts for nothing.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import itertools
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from ci_env import codec
+from ci_env.digest import Digest
+from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
+from ci_env.store.blobs import Blobs
+from ci_env.store.home import Store
+from ci_env.store.locks import exclusive
+from ci_env.store.removal import remove
+
+if TYPE_CHECKING:
+    from ci_env.oci.unpacking import AsOwner
+    from ci_env.oci.verify import Reader
+
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
+_PIECE = 2**18
+
+
+@dataclass(frozen=True, slots=True)
+class _Marker:
+    version: Literal[1]
+    boot: str | None
+    """None: all of the layer is on disk"""
+
+
+_SEALED = _Marker(1, None)
+
+
+class Layers:
+    """Implements oci.pull.LayerPlace. Safe to use from several threads; other processes have objects of their own.
+
+    Unfinished layers lie in `scratch`, which must be of this object alone; what is left there its owner removes.
+    """
+
+    def __init__(self, store: Store, scratch: Path, as_owner: AsOwner, is_owner_mapped: Callable[[], bool]) -> None:
+        self._store = store
+        self._scratch = scratch
+        self._as_owner = as_owner
+        self._is_owner_mapped = is_owner_mapped
+        self._blobs = Blobs(store)
+        self._numbers = itertools.count()
+        self._unsealed: set[Digest] = set()
+
+    def directory(self, layer: Digest) -> Path:
+        """Return where the layer is, or would be."""
+        return self._store.layers / layer.hex
+
+    def has(self, layer: Digest) -> bool:
+        """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's."""
+        marker = self._marker(layer)
+        if marker is None or marker.boot is None:
+            return marker is not None
+        if marker.boot != self._boot:
+            return False
+        self._unsealed.add(layer)
+        return True
+
+    def staging(self) -> Path:
+        """Return a new layer directory in the scratch, with an empty `root` for the sandbox's `/`."""
+        directory = self._scratch / f"layer-{next(self._numbers)}"
+        with explained("make", directory):
+            directory.mkdir(mode=0o700)
+            (directory / "root").mkdir()
+            (directory / "root").chmod(0o755)  # it is `/` inside, whatever our umask
+        return directory
+
+    def publish(self, staging: Path, layer: Digest) -> None:
+        """Make the finished directory `staging` a layer, by rename; if the layer is there already, discard it."""
+        self._mark(staging, _Marker(1, self._boot))
+        if not self._rename(staging, layer):
+            with self._lock(layer):
+                self._replace(staging, layer)
+        self._unsealed.add(layer)
+
+    def ensure(self, layer: Digest, fill: Callable[[Path], None]) -> None:
+        """Have the layer: unless it is complete, `fill` the empty directory that is to be its `root`.
+
+        Who finds another at work on it waits for him. What `fill` raises is passed on, and leaves nothing.
+        """
+        if self.has(layer):
+            return
+        with self._lock(layer):
+            if not self.has(layer):
+                with self._unfinished() as staging:
+                    fill(staging / "root")
+                    self._mark(staging, _Marker(1, self._boot))
+                    self._replace(staging, layer)
+                self._unsealed.add(layer)
+
+    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+        """Unpack a layer of an image; return warnings. Sealed when it returns. See LayerPlace."""
+        with self._lock(layer):
+            if self.has(layer):
+                _drain(stream)
+                return ()
+            with self._unfinished() as staging:
+                warnings = self._unpack(staging / "root", parents, diff_id, stream)
+                with explained("write", staging):
+                    atomic_write(staging / "layer.json", codec.dumps(_SEALED))
+                self._replace(staging, layer)
+            with explained("write", self._store.layers):
+                sync_directory(self._store.layers)
+        return warnings
+
+    def put_blob(self, content: bytes) -> Digest:
+        """Keep a document of an image; return its digest."""
+        return self._blobs.put(content)
+
+    def seal(self) -> None:
+        """Make all layers that were published or found durable, and with them whatever else the store was given.
+
+        To be called once, at the end of a run. The markers themselves are not waited for: losing one costs its layer.
+        """
+        layers = frozenset(self._unsealed)
+        if not layers:
+            return
+        with explained("sync", self._store.root):
+            sync_filesystem(self._store.root)
+        for layer in layers:
+            self._mark(self.directory(layer), _SEALED)
+        self._unsealed.difference_update(layers)
+
+    def discard(self, directory: Path) -> None:
+        """Remove a directory whose files may belong to any id; links in it are not followed."""
+        remove(directory, self._as_owner)
+
+    @functools.cached_property
+    def _boot(self) -> str:
+        with explained("read", _BOOT_ID):
+            return _BOOT_ID.read_text().strip()
+
+    def _marker(self, layer: Digest) -> _Marker | None:
+        """Return the layer's marker, None where there is none or it is damaged."""
+        path = self.directory(layer) / "layer.json"
+        with explained("read", path):
+            try:
+                return codec.loads(_Marker, path.read_bytes())
+            except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+                return None
+
+    def _mark(self, directory: Path, marker: _Marker) -> None:
+        with explained("write", directory):
+            quick_write(directory / "layer.json", codec.dumps(marker))
+
+    @contextmanager
+    def _lock(self, layer: Digest) -> Generator[None]:
+        with exclusive(self._store.locks / f"layer-{layer.hex}.lock", wait=True):
+            yield
+
+    @contextmanager
+    def _unfinished(self) -> Generator[Path]:
+        staging = self.staging()
+        try:
+            yield staging
+        except BaseException:
+            self.discard(staging)
+            raise
+
+    def _unpack(self, root: Path, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+        from ci_env.oci.unpacking import unpack
+
+        lowers = [self.directory(parent) / "root" for parent in parents]
+        squash = not self._is_owner_mapped()
+        return unpack(self._as_owner, stream, root, lowers, diff_id, squash_ids=squash).warnings
+
+    def _replace(self, staging: Path, layer: Digest) -> None:
+        """Give `staging` its name in place of what is no layer. Holding the lock: others only rename to free names."""
+        while not self._rename(staging, layer):
+            if self.has(layer):
+                self.discard(staging)
+                return
+            leftover = self._scratch / f"leftover-{next(self._numbers)}"
+            with explained("replace", self.directory(layer)):
+                self.directory(layer).rename(leftover)
+            self.discard(leftover)
+
+    def _rename(self, staging: Path, layer: Digest) -> bool:
+        """Return whether the name was free."""
+        with explained("publish", self.directory(layer)):
+            try:
+                staging.rename(self.directory(layer))
+            except OSError as error:
+                if error.errno in _TAKEN:
+                    return False
+                raise
+        return True
+
+
+def _drain(stream: Reader) -> None:
+    while stream.read(_PIECE):
+        pass
