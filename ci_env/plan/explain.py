@@ -65,7 +65,7 @@ def differences(old: str, new: Mapping[str, Json] | str) -> tuple[Difference, ..
     was, now = _flat(before, with_start=both_first), _flat(after, with_start=both_first)
     changed = [field for field in sorted(was.keys() | now.keys(), key=_rank) if was.get(field) != now.get(field)]
     if any(field.startswith("start.") for field in changed):
-        changed.remove("parent")  # the key of that very start
+        changed = [field for field in changed if field != "parent"]  # it is the key of that very start
     return tuple(_difference(field, was.get(field), now.get(field)) for field in changed)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from ci_env.digest import Digest, Json, key
+from ci_env.digest import Digest, Json, canonical_json, key
 from ci_env.plan.chain import last_key
 from ci_env.plan.plan import Image, Job, Plan, Step
 
@@ -77,6 +77,11 @@ def step_preimage(step: Step, *, start: Mapping[str, Json] | None, hostname: str
 
 def step_key(preimage: Mapping[str, Json]) -> Digest:
     return key("step", preimage)
+
+
+def written(preimage: Mapping[str, Json]) -> str:
+    """Return the text that is kept beside a result, and that `explain.differences` reads."""
+    return canonical_json(preimage).decode()
 
 
 def preimage_in(plan: Plan, job: Job, step: Step) -> Mapping[str, Json]:
