@@ -42,6 +42,7 @@ from ci_env.replay.normalise import normalise
         ("==123==ERROR: AddressSanitizer", "==4==ERROR: AddressSanitizer"),
         ("<object at 0x7f3c2a1b4d90>", "<object at 0x1b2c3d0>"),
         ("E  assert <Foo object at 0x7f3c2a1b4d90> == 3", "E  assert <Foo object at 0x7f3c2a1b4da0> == 3"),
+        ("FAILED t - AssertionError: <Foo at 0x7f9a941...", "FAILED t - AssertionError: <Foo at 0x7f36f02..."),
         ("#0 0x00007f3c2a1b4d90 in main", "#0 0x0000563c2a1b4d90 in main"),
         ("open /tmp/tmpab12cd_9/x", "open /tmp/tmpzz12cd_9/x"),
         ("open '/tmp/tmp.Ab12Cd34Ef'", "open '/tmp/tmp.XXXXXXXXXX'"),
