@@ -77,6 +77,9 @@ class _Guarded:
             return {}
 
     def reporter(self, env: Mapping[str, str], write: Callable[[str], None]) -> Emit:
+        """Return its view, which gets steps one at a time: that is all that a CI service's log can show."""
+        from ci_env.ui.turns import one_at_a_time
+
         try:
             emit: Emit | None = self._adapter().reporter(env, write)
         except Exception as error:
@@ -93,7 +96,7 @@ class _Guarded:
                 emit = None
                 self._failed(error)
 
-        return report
+        return one_at_a_time(report)
 
     def _adapter(self) -> Adapter:
         return cast("Adapter", _load(self._entry))
