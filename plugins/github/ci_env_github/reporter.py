@@ -1,8 +1,8 @@
 """A run as the log of a GitHub Actions step: a group for each step, an annotation for each failure.
 
 Owns the log's format (docs.github.com, "Workflow commands"; actions/runner, ActionCommand.cs). The runner obeys
-commands wherever they stand in the log, so what a step writes is shown only while commands are stopped, until a token that it
-cannot know.
+commands wherever they stand in the log, so what a step writes is shown only while commands are stopped, until a token
+that it cannot know.
 """
 
 from __future__ import annotations
