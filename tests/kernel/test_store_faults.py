@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+from ci_env.digest import Digest
 from ci_env.store.home import open_store
+from ci_env.store.layers import Layers
+from tests.layer_directory import as_caller
 
 # argv: store. Kills a process at each line of the store's code that publishing a layer passes; after each time the
 # next process has to find the layer complete or to make it, and to clean up.
@@ -62,10 +66,10 @@ KILLED_AT_EACH_LINE = """if True:
     print(number)
 """
 
-# argv: a directory. Works on a small filesystem with ever more room, counted in files and then in bytes, until it is
-# enough; after each failure there is room again, and what was complete must be whole.
+# argv: a directory. Works on a small filesystem where ballast leaves ever more room, counted in files and then in
+# pages, until it is enough. After each failure nothing is left in the scratch; without the ballast the work is done.
 FULL = """if True:
-    import dataclasses, os, subprocess, sys
+    import dataclasses, os, shutil, subprocess, sys
     from pathlib import Path
     from ci_env.digest import Digest
     from ci_env.errors import HostError
@@ -85,12 +89,15 @@ FULL = """if True:
     LAYERS, PLACE = [Digest.of(name) for name in (b"ensured", b"published", b"ensured late")], Digest.of(b"place")
     root = Path(sys.argv[1])
 
-    def mount(*options):
-        subprocess.run(["mount", "-t", "tmpfs", "-o", ",".join(["mode=700", *options]), "tmpfs", root], check=True)
+    ballast = root / "ballast"
 
-    def fill(root):
-        for name in "ab":
-            (root / name).write_text("content")
+    def leave(files, pages):
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=700,size=1m,nr_inodes=300", "tmpfs", root], check=True)
+        ballast.mkdir()
+        with open(ballast / "large", "wb") as large:
+            os.posix_fallocate(large.fileno(), 0, (os.statvfs(root).f_bavail - pages) * os.statvfs(root).f_bsize)
+        for number in range(os.statvfs(root).f_favail - files):
+            (ballast / str(number)).touch()
 
     def work(run_id):
         store = open_store(root)
@@ -111,15 +118,15 @@ FULL = """if True:
                 assert all(layers.has(layer) for layer in LAYERS)
         assert os.listdir(store.tmp) == [], os.listdir(store.tmp)
 
-    def is_enough(option):
-        mount(option)
+    def is_enough(files, pages):
+        leave(files, pages)
         try:
             work("first")
         except HostError as error:
             assert "No space left on device" in error.message, error.message
             assert "free some space" in error.hint
             assert not (root / "tmp").exists() or os.listdir(root / "tmp") == [], os.listdir(root / "tmp")
-            subprocess.run(["mount", "-o", "remount,size=10m,nr_inodes=1000", root], check=True)
+            shutil.rmtree(ballast)
             work("second")
             return False
         else:
@@ -127,8 +134,8 @@ FULL = """if True:
         finally:
             subprocess.run(["umount", root], check=True)
 
-    files = next(count for count in range(2, 200) if is_enough(f"nr_inodes={count}"))
-    pages = next(count for count in range(1, 100) if is_enough(f"size={count * 4}k"))
+    files = next(count for count in range(200) if is_enough(count, 100))
+    pages = next(count for count in range(200) if is_enough(200, count))
     print(files, pages)
 """
 NAMESPACE = ("unshare", "-m") if os.geteuid() == 0 else ("unshare", "-Urm")
@@ -165,3 +172,35 @@ def test_read_only(tmp_path: Path) -> None:
     assert message.startswith(f"cannot lock {tmp_path}/")
     assert message.endswith("Read-only file system")
     assert "point CI_ENV_HOME at a directory of your own" in hint
+
+
+def as_owner(argv: Sequence[str], /, *, stdin: int | None, stdout: int | None) -> int:
+    """Run as root of a user namespace with as many ids as the user has."""
+    namespace = (
+        [] if os.geteuid() == 0 else ["unshare", "--map-root-user", *(["--map-auto"] if has_ids() else []), "--"]
+    )
+    return as_caller([*namespace, *argv], stdin=stdin, stdout=stdout)
+
+
+def has_ids() -> bool:
+    """Tell whether the user has more ids than one."""
+    return os.geteuid() == 0 or as_caller(["unshare", "--map-auto", "--", "true"], stdin=None, stdout=None) == 0
+
+
+def test_files_of_other_ids(tmp_path: Path) -> None:
+    """A layer whose files its caller can neither read nor remove is published, replaced and discarded all the same."""
+    store = open_store(tmp_path / "store")
+    layers = Layers(store, tmp_path, as_owner, has_ids)
+    layer = Digest.of(b"layer")
+    for _ in range(2):
+        staging = layers.staging()
+        (staging / "root" / "closed" / "in").mkdir(parents=True)
+        (staging / "root" / "closed").chmod(0)
+        owner = "5:5" if has_ids() else "0:0"
+        assert as_owner(["chown", "-R", owner, str(staging / "root")], stdin=None, stdout=None) == 0
+        layers.publish(staging, layer)
+        assert layers.has(layer)
+        (layers.directory(layer) / "layer.json").write_bytes(b"")
+    layers.publish(layers.staging(), layer)
+    assert os.listdir(layers.directory(layer) / "root") == []
+    assert os.listdir(tmp_path) == ["store"]
