@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from ci_env.errors import HostError
@@ -19,9 +20,10 @@ def run(arguments: argparse.Namespace) -> int:
 
     from ci_env import codec
     from ci_env.cli.wiring import runner_factory
+    from ci_env.store.home import locate
     from ci_env.ui.doctor import can_run, render
 
-    abilities = runner_factory().abilities()
+    abilities = runner_factory().abilities(locate(os.environ, os.geteuid()))
     if arguments.json:
         sys.stdout.write(codec.dumps(abilities).decode() + "\n")
     else:

@@ -13,9 +13,13 @@ FORBID = 'echo 0 >/proc/sys/user/max_user_namespaces && exec "$@"'
 def test_doctor_says_what_there_is(actor: CiEnv) -> None:
     done = actor.run("doctor", "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    states = {found["name"]: found["state"] for found in json.loads(done.stdout)}
+    abilities = json.loads(done.stdout)
+    states = {found["name"]: found["state"] for found in abilities}
     assert states["user namespaces"] == states["overlay"] == "found"
     assert states["subordinate ids"] == ("missing" if actor.account.who == "user-nosub" else "found")
+    (overlay,) = [found["detail"] for found in abilities if found["name"] == "overlay"]
+    assert f" on {actor.home} (" in overlay
+    assert not actor.store.exists()
 
     shown = actor.run("doctor", env={"COLUMNS": "80"})
     assert shown.returncode == 0
