@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ci_env.cli import init
@@ -190,6 +190,7 @@ steps = st.builds(
 )
 
 
+@example(Step("null", "NULL"), "")
 @given(steps, st.sampled_from(["", "a", "a b/c", "#x", "!x", "'"]))
 def test_whatever_a_step_is_called_and_runs_is_read_back(step: Step, directory: str) -> None:
     pipeline = load(render([Job("x", "host", (step,))], directory).encode(), "ci-env.yml")

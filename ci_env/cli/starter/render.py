@@ -66,7 +66,7 @@ def _step(step: Step, directory: str) -> Iterator[str]:
 
 def _script(run: str) -> str:
     lines = run.splitlines()
-    if len(lines) == 1 and _PLAIN_LINE.match(run):
+    if len(lines) == 1 and _PLAIN_LINE.match(run) and resolve(run) == run:
         return run
     return "|\n" + "\n".join(f"          {line}" for line in lines)
 
