@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from ci_env.digest import Digest
 from ci_env.events import Emit
 from ci_env.pipeline.model import Network
 
@@ -137,8 +138,12 @@ class RunnerFactory(Protocol):
         """Return a runner for rootfs whose directories lie below `store`."""
         ...
 
-    def abilities(self) -> tuple[Ability, ...]:
-        """Probe this host; never raises."""
+    def abilities(self, store: Path | None = None) -> tuple[Ability, ...]:
+        """Probe this host, filesystems on that of `store`; never raises."""
+        ...
+
+    def host_fingerprint(self) -> Digest:
+        """Return the identity of this machine's operating system, as `Rootfs.host` shows it. Asked by every run."""
         ...
 
 

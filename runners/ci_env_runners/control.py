@@ -1,0 +1,27 @@
+"""What is said over a control: one message in, answers of a line each out. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from contextlib import suppress
+
+_LENGTH = struct.Struct("=I")
+
+
+def receive(control: socket.socket) -> bytes:
+    """Return the message that comes first: its length, then its bytes."""
+    (length,) = _LENGTH.unpack(control.recv(_LENGTH.size, socket.MSG_WAITALL))
+    return control.recv(length, socket.MSG_WAITALL)
+
+
+def message(content: bytes) -> bytes:
+    """Return `content` as `receive` expects it."""
+    return _LENGTH.pack(len(content)) + content
+
+
+def tell(control: socket.socket, answer: dict[str, object]) -> None:
+    """Send an answer; one who has gone does not miss it."""
+    with suppress(OSError):
+        control.sendall(json.dumps(answer).encode() + b"\n")

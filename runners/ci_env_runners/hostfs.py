@@ -1,0 +1,88 @@
+"""The machine's own operating system as an image: which directories it has, and a fingerprint of what is in them.
+
+Nothing of /home, /root, /run, /srv or /tmp is part of it. What the kernel shows of a directory below a mount cannot be
+a lower layer of a user namespace's overlay ("failed to clone lowerpath"), so directories with mounts in them are found
+out here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_env.digest import Digest
+
+OVERLAID = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
+"""written to by steps, in layers of their own; links where /usr is merged"""
+SHOWN = ("nix", "gnu", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
+"""read-only: whole systems that lie elsewhere, and what the package managers know"""
+_PACKAGES = ("var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "lib/apk/db/installed")
+_DEPTH = {"etc": 3}
+
+
+@dataclass(frozen=True, slots=True)
+class HostImage:
+    links: tuple[tuple[str, str], ...]
+    """top-level names that are symbolic links, and where they lead"""
+    overlaid: tuple[str, ...]
+    shown: tuple[str, ...]
+    mounted: tuple[str, ...]
+    """those of `overlaid` that have mounts in them"""
+
+
+def find() -> HostImage:
+    """Return what this machine has."""
+    links = tuple((name, os.readlink(f"/{name}")) for name in OVERLAID if os.path.islink(f"/{name}"))
+    overlaid = tuple(name for name in OVERLAID if _is_directory(name))
+    points = [line.split(" ")[4] for line in _mountinfo()]
+    mounted = tuple(name for name in overlaid if any(point.startswith(f"/{name}/") for point in points))
+    return HostImage(links, overlaid, tuple(name for name in SHOWN if _is_directory(name)), mounted)
+
+
+def fingerprint() -> Digest:
+    """Return the identity of the operating system, in some milliseconds: from names, sizes and times, not contents.
+
+    Covers what package managers record, the directories two levels deep, and every file of /etc three levels deep. A
+    file that is overwritten in place elsewhere goes unnoticed; where that matters, use an image.
+    """
+    digest = hashlib.sha256()
+    for name in (*OVERLAID, *SHOWN):
+        for path, found in _walk(f"/{name}", _DEPTH.get(name, 2), files=name == "etc"):
+            facts = (path, stat.S_IFMT(found.st_mode), found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid)
+            digest.update(repr(facts).encode(errors="surrogateescape"))
+    for name in _PACKAGES:
+        try:
+            digest.update(Path("/", name).read_bytes())
+        except OSError:
+            digest.update(b"-")
+    return Digest(f"sha256:{digest.hexdigest()}")
+
+
+def _walk(path: str, depth: int, *, files: bool) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield directories, and files where asked, down to `depth`; what may not be read is as if it were empty."""
+    try:
+        yield path, os.lstat(path)
+        if os.path.islink(path):
+            return
+        with os.scandir(path) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            if depth > 1:
+                yield from _walk(entry.path, depth - 1, files=files)
+        elif files:
+            yield entry.path, entry.stat(follow_symlinks=False)
+
+
+def _is_directory(name: str) -> bool:
+    return os.path.isdir(f"/{name}") and not os.path.islink(f"/{name}")
+
+
+def _mountinfo() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()

@@ -1,0 +1,130 @@
+"""The launcher as its caller sees it: started when first needed, asked for sandboxes and programs, ended with the run.
+
+Owns the launcher process and the sockets to it. Knows nothing of what is asked for.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from ci_env.errors import HostError
+from ci_env_runners import idmap
+from ci_env_runners.control import message
+
+_REQUESTS = 3
+"""the launcher's descriptor of its socket"""
+_START = "import sys; sys.path.append(sys.argv[1]); from ci_env_runners.launcher import start; start(sys.argv[2:])"
+_PACKAGES = str(Path(__file__).parent.parent)
+_DIED = "the process that starts sandboxes has died"
+_DIED_HINT = "see the kernel's log for why (out of memory?), and run again"
+
+
+class Launcher:
+    """A launcher process. Safe to use from several threads; `close` ends it and all that it has started."""
+
+    def __init__(self, store: Path) -> None:
+        """Start it. HostError where this host refuses something; nothing is left then."""
+        self.ids = idmap.choose()
+        self._lock = threading.Lock()
+        self._requests, theirs = socket.socketpair()
+        self._process = _spawn(theirs, [self.ids.mode, str(store), str(self.ids.first), str(self.ids.ids)])
+        theirs.close()
+        try:
+            self._set_up(store)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End it, and wait until it has ended."""
+        self._requests.close()
+        if self._process:
+            os.waitpid(self._process, 0)
+            self._process = 0
+
+    def sandbox(self, spec: bytes, output: int | None) -> socket.socket:
+        """Start a sandbox and return its control; `output`, the caller's, is where the step writes."""
+        descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if output is None else output
+        try:
+            return self._ask(b"S", spec, [descriptor])
+        finally:
+            if output is None:
+                os.close(descriptor)
+
+    def as_owner(self, argv: Sequence[str], stdin: int, stdout: int) -> int:
+        """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it."""
+        with self._ask(b"O", json.dumps(list(argv)).encode(), [stdin, stdout]) as control:
+            answer = control.makefile("rb").readline()
+        if not answer:
+            raise HostError(_DIED, hint=_DIED_HINT)
+        code = os.waitstatus_to_exitcode(json.loads(answer)["status"])
+        return code if code >= 0 else 128 - code
+
+    def _ask(self, kind: bytes, content: bytes, descriptors: list[int]) -> socket.socket:
+        ours, theirs = socket.socketpair()
+        try:
+            with self._lock, theirs:
+                socket.send_fds(self._requests, [kind], [theirs.fileno(), *descriptors])
+            ours.sendall(message(content))
+        except OSError as error:
+            ours.close()
+            raise HostError(_DIED, hint=_DIED_HINT) from error
+        return ours
+
+    def _set_up(self, store: Path) -> None:
+        with self._requests.makefile("rb") as answers:
+            answer = _answer(answers.readline())
+            if "unshared" in answer:
+                idmap.map_subordinate(self._process, self.ids)
+                self._requests.send(b".")
+                answer = _answer(answers.readline())
+        if "failed" in answer:
+            raise _refused(str(answer["failed"]), cast("int", answer["errno"]), store)
+
+
+def run_directly(argv: Sequence[str], stdin: int, stdout: int) -> int:
+    """Run a program as this user, outside of any namespace; return its exit status, 128+n where a signal ended it."""
+    actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
+    process = os.posix_spawnp(argv[0], list(argv), _environment(), file_actions=actions)
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    return code if code >= 0 else 128 - code
+
+
+def _environment() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8"}
+
+
+def _answer(line: bytes) -> dict[str, object]:
+    if not line:
+        raise HostError(_DIED, hint=_DIED_HINT)
+    return cast("dict[str, object]", json.loads(line))
+
+
+def _spawn(theirs: socket.socket, arguments: list[str]) -> int:
+    argv = [sys.executable, "-I", "-S", "-c", _START, _PACKAGES, *arguments]
+    actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _REQUESTS)]
+    if theirs.fileno() == _REQUESTS:  # dup2(2) to itself would leave it to be closed at exec
+        os.set_inheritable(_REQUESTS, True)
+    return os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
+
+
+def _refused(what: str, error: int, store: Path) -> HostError:
+    """Return why no sandbox can be made here, in the words of `ci-env doctor`."""
+    if "namespace" in what:
+        from ci_env_runners.probe import explain_user_namespace_refusal
+
+        reason, fix = explain_user_namespace_refusal(error)
+        return HostError(f"cannot isolate steps: cannot {what}: {reason}", hint=f"{fix}\n`ci-env doctor` tells more")
+    hint = "`ci-env doctor` says what this host lacks, and how to get it"
+    if "idmapped" in what and error == errno.EINVAL:
+        place = f"put the store (CI_ENV_HOME, now {store}) on ext4, xfs, btrfs, or with Linux 6.3 on tmpfs"
+        hint = f"{place}; or run as an ordinary user"
+    return HostError(f"cannot isolate steps: cannot {what}: {os.strerror(error)}", hint=hint)

@@ -1,0 +1,282 @@
+"""The runner `namespace`: steps in namespaces of their own, without a daemon and without root. Implements ports.Runner.
+
+Owns the order of things from a Sandbox to an Exit. What is made is sandbox.py's decision, how it is entered child.py's.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast
+
+from ci_env.errors import ConfigError, HostError
+from ci_env.ports import Ability, Exit, Sandbox
+
+if TYPE_CHECKING:
+    from ci_env.digest import Digest
+    from ci_env_runners.launch import Launcher
+    from ci_env_runners.sandbox import Surroundings
+
+GRACE_S = 10
+_PIECE = 65536
+_TICK_MS = 500
+_MEASURES = (
+    *("user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "uts-namespace", "ipc-namespace"),
+    *("cgroup-namespace", "pivot-root", "capabilities", "no-new-privs", "masked-proc", "own-dev", "session-keyring"),
+)
+
+
+@contextmanager
+def open(store: Path) -> Generator[NamespaceRunner]:  # noqa: A001  # the port's name
+    """Return a runner for rootfs in `store`; nothing is started before it is needed."""
+    runner = NamespaceRunner(store)
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def abilities(store: Path | None = None) -> tuple[Ability, ...]:
+    """Probe this host."""
+    from ci_env_runners import probe
+
+    return probe.abilities(store)
+
+
+def host_fingerprint() -> Digest:
+    """Return the identity of this machine's operating system."""
+    from ci_env_runners import hostfs
+
+    return hostfs.fingerprint()
+
+
+class NamespaceRunner:
+    """Runs sandboxes through one launcher, which is started by the first call that needs it."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._launcher: Launcher | None = None
+        self._running: set[socket.socket] = set()
+        self._cancelled: Literal["no", "politely", "now"] = "no"
+        self._kill_at = 0.0
+
+    def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
+        """Run to the end, see ports.Runner."""
+        reader, writer = os.pipe()
+        try:
+            control = self._start(sandbox, writer, terminal=False)
+        except BaseException:
+            os.close(reader)
+            raise
+        finally:
+            os.close(writer)
+        with control, self._known(control):
+            try:
+                return self._follow(control, reader, output, sandbox.process.timeout_s)
+            finally:
+                os.close(reader)
+
+    def shell(self, sandbox: Sandbox) -> Exit:
+        """Run with the caller's terminal, see ports.Runner."""
+        from ci_env_runners.terminal import converse, receive_terminal
+
+        with self._start(sandbox, None, terminal=True) as control, self._known(control):
+            master, said = receive_terminal(control)
+            if master is not None:
+                converse(master)
+                os.close(master)
+                said = b"".join(iter(lambda: control.recv(_PIECE), b""))
+            return _ended(said, "exit", self._launched().ids.mode)
+
+    def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:
+        """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
+        from ci_env_runners.launch import run_directly
+
+        with _stdin(stdin) as source:
+            target = 1 if stdout is None else stdout
+            if self._mode() == "root":
+                return run_directly(argv, source, target)
+            return self._launched().as_owner(argv, source, target)
+
+    def is_owner_mapped(self) -> bool:
+        """Tell whether all container ids exist on the host."""
+        return self._mode() != "single"
+
+    def cancel(self, *, now: bool) -> None:
+        """End all that runs. Only sets things: what waits for a process looks at them twice a second at least."""
+        self._cancelled = "now" if now else "politely"
+        self._kill_at = time.monotonic() + (0 if now else GRACE_S)
+        for control in tuple(self._running):
+            _wish(control, b"K" if now else b"T")
+
+    def measures(self) -> tuple[str, ...]:
+        """Return what is in force."""
+        mode = self._mode()
+        return (*_MEASURES, *(("idmapped-store",) if mode == "root" else ()), f"ids-{mode}")
+
+    def close(self) -> None:
+        """End the launcher and all that it has started."""
+        if self._launcher is not None:
+            self._launcher.close()
+            self._launcher = None
+
+    def _mode(self) -> str:
+        from ci_env_runners import idmap
+
+        return self._launcher.ids.mode if self._launcher else idmap.choose().mode
+
+    def _launched(self) -> Launcher:
+        from ci_env_runners.launch import Launcher
+
+        with self._lock:
+            if self._launcher is None:
+                self._launcher = Launcher(self._store)
+            return self._launcher
+
+    def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> socket.socket:
+        from ci_env_runners import ops
+        from ci_env_runners.sandbox import plan, upper_directories
+
+        launcher = self._launched()
+        around = self._look_around(sandbox)
+        for directory in upper_directories(sandbox, around):
+            os.makedirs(directory, mode=0o755, exist_ok=True)
+        return launcher.sandbox(json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode(), output)
+
+    def _look_around(self, sandbox: Sandbox) -> Surroundings:
+        from ci_env_runners import hostfs
+        from ci_env_runners.sandbox import Surroundings
+        from ci_env_runners.seccomp import root_emulation
+
+        ids = self._launched().ids
+        is_connected = sandbox.process.network == "host"
+        return Surroundings(
+            store=self._store,
+            ids=ids.ids,
+            seccomp=root_emulation(os.uname().machine) if ids.mode == "single" else b"",
+            host_image=hostfs.find() if sandbox.rootfs.host else None,
+            host_layers=tuple(_host_names(layer) for layer in sandbox.rootfs.lowers) if sandbox.rootfs.host else (),
+            host_names=_read("/etc/hosts") if is_connected else "",
+            resolver=_read("/etc/resolv.conf") if is_connected else "",
+        )
+
+    @contextmanager
+    def _known(self, control: socket.socket) -> Generator[None]:
+        """Have `cancel` reach the sandbox inside the block; it has ended after it."""
+        self._running.add(control)
+        if self._cancelled != "no":
+            _wish(control, b"K")
+        try:
+            yield
+        finally:
+            self._running.discard(control)
+            _wish(control, b"K")
+            while control.recv(_PIECE):  # to its end, which is that of everything inside
+                pass
+
+    def _follow(
+        self, control: socket.socket, reader: int, output: Callable[[bytes], None], timeout_s: int | None
+    ) -> Exit:
+        """Pass on what the step writes until it, and everything that it has started, has ended."""
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        said = b""
+        reason: Literal["exit", "timeout"] = "exit"
+        poll = select.poll()
+        poll.register(reader, select.POLLIN)
+        poll.register(control, select.POLLIN)
+        open_ends = 2
+        while open_ends:
+            for descriptor, _ in poll.poll(_TICK_MS):
+                piece = os.read(descriptor, _PIECE)
+                if not piece:
+                    poll.unregister(descriptor)
+                    open_ends -= 1
+                elif descriptor == reader:
+                    output(piece)
+                else:
+                    said += piece
+            now = time.monotonic()
+            if deadline is not None and now >= deadline and not said:
+                reason, deadline = "timeout", None
+                _wish(control, b"K")
+            if self._cancelled != "no" and now >= self._kill_at:
+                _wish(control, b"K")
+        if self._cancelled != "no":
+            return _ended(said, "cancelled", self._launched().ids.mode)
+        return _ended(said, reason, self._launched().ids.mode)
+
+
+def _ended(said: bytes, reason: Literal["exit", "timeout", "cancelled"], mode: str) -> Exit:
+    """Return how the step ended, by what PID 1 said; killed with its namespace, it said nothing."""
+    if not said.strip():
+        if reason == "exit":
+            raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
+        return Exit(None, int(signal.SIGKILL), reason)
+    answer = cast("dict[str, object]", json.loads(said))
+    if "failed" in answer:
+        raise _failure(answer, mode)
+    code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
+    if reason == "exit" and code < 0:
+        return Exit(None, -code, "signal")
+    return Exit(code if code >= 0 else None, -code if code < 0 else None, reason)
+
+
+def _failure(answer: dict[str, object], mode: str) -> Exception:
+    what, error = str(answer["failed"]), cast("int", answer["errno"])
+    kind = answer["kind"]
+    if kind == "user":
+        if mode == "single":
+            hint = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
+            return HostError(what, hint=hint)
+        return ConfigError(what, hint="`user:` takes names and numbers of the image's /etc/passwd and /etc/group")
+    if kind == "bug":
+        return RuntimeError(f"in a sandbox: {what}")
+    reason = os.strerror(error) if error else "for no known reason"
+    if kind == "namespace":
+        from ci_env_runners.probe import explain_user_namespace_refusal
+
+        reason, fix = explain_user_namespace_refusal(error)
+        return HostError(f"cannot {what}: {reason}", hint=f"{fix}\n`ci-env doctor` tells more")
+    call = f" ({answer['call']})" if answer.get("call") else ""
+    return HostError(f"cannot {what}: {reason}{call}", hint="`ci-env doctor` says what this host lacks")
+
+
+def _wish(control: socket.socket, wish: bytes) -> None:
+    """Ask for an end; a sandbox that has ended needs no asking."""
+    with suppress(OSError):
+        control.send(wish)
+
+
+def _host_names(layer: Path) -> frozenset[str]:
+    try:
+        return frozenset(os.listdir(layer / "host"))
+    except FileNotFoundError:
+        return frozenset()
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(errors="surrogateescape")
+    except OSError:
+        return ""
+
+
+@contextmanager
+def _stdin(given: int | None) -> Generator[int]:
+    if given is not None:
+        yield given
+        return
+    descriptor = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,78 @@
+"""What a step may do: capabilities, limits, no_new_privs, seccomp. Runs inside, in the process that becomes the step.
+
+The order is runc's (`standard_init_linux.go`): bounding set while CAP_SETPCAP is there, ids, capabilities, filter last.
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+
+from ci_env_runners import syscalls
+from ci_env_runners.identity import Identity
+
+KEPT = {
+    "chown": 0,
+    "dac_override": 1,
+    "fowner": 3,
+    "fsetid": 4,
+    "kill": 5,
+    "setgid": 6,
+    "setuid": 7,
+    "net_bind_service": 10,
+    "sys_chroot": 18,
+    "setfcap": 31,
+}
+"""what root keeps, as in rootless podman but for setpcap; over its own user namespace only"""
+_LAST = 63
+_NO_KEYRING = {errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.EACCES}
+"""a kernel without keyrings, a filter around us, a full quota: the step then shares a keyring that is its user's own"""
+_OPEN_FILES = (1024, 524288)
+
+
+def give_up(identity: Identity, *, has_many_ids: bool, seccomp: bytes) -> None:
+    """Become `identity` with no more than it needs. Nothing can be taken back afterwards."""
+    _limit()
+    _leave_keyring()
+    kept = tuple(KEPT.values()) if identity.uid == 0 else ()
+    for number in range(_LAST + 1):
+        if number not in kept and not _drop(number):
+            break
+    syscalls.clear_ambient_capabilities()
+    if has_many_ids:
+        os.setgroups(identity.groups)
+        os.setresgid(identity.gid, identity.gid, identity.gid)
+        os.setresuid(identity.uid, identity.uid, identity.uid)
+    syscalls.set_capabilities(kept)
+    syscalls.set_no_new_privs()
+    if seccomp:
+        syscalls.load_seccomp(seccomp)
+
+
+def _drop(number: int) -> bool:
+    """Drop a capability from the bounding set; False: this kernel has no more of them."""
+    try:
+        syscalls.drop_bounding_capability(number)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            return False
+        raise
+    return True
+
+
+def _limit() -> None:
+    soft, most = _OPEN_FILES
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most), most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _leave_keyring() -> None:
+    try:
+        syscalls.join_new_session_keyring()
+    except OSError as error:
+        if error.errno not in _NO_KEYRING:
+            raise

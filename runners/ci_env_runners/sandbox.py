@@ -1,0 +1,168 @@
+"""From a Sandbox to the operations that make it. Pure: decides everything, touches nothing.
+
+Sources for what is masked, read-only and given: the defaults of runc, docker and podman; OCI runtime-spec
+config-linux.md "Default Filesystems" and "Default Devices".
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_env.ports import Bind, Sandbox
+from ci_env_runners import ops, syscalls
+from ci_env_runners.hostfs import HostImage
+from ci_env_runners.ops import Op, Spec
+
+_NAMESPACES = (
+    syscalls.CLONE_NEWNS
+    | syscalls.CLONE_NEWPID
+    | syscalls.CLONE_NEWUTS
+    | syscalls.CLONE_NEWIPC
+    | syscalls.CLONE_NEWCGROUP
+)
+_NOSUID = syscalls.MOUNT_ATTR_NOSUID
+_NODEV = syscalls.MOUNT_ATTR_NODEV
+_NOEXEC = syscalls.MOUNT_ATTR_NOEXEC
+_RDONLY = syscalls.MOUNT_ATTR_RDONLY
+_INERT = _NOSUID | _NODEV | _NOEXEC
+
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty")
+_DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2", "ptmx": "pts/ptmx"}
+_MASKED = (
+    *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
+    *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
+    *("/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/fs/selinux", "/sys/kernel"),
+)
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
+_LOCAL_NAMES = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the plan of a sandbox needs to know of the host."""
+
+    store: Path
+    ids: int
+    seccomp: bytes
+    host_image: HostImage | None
+    """for a rootfs with the host beneath"""
+    host_layers: tuple[frozenset[str], ...]
+    """for each lower layer, bottom first: the host's directories that it has written to"""
+    host_names: str
+    """/etc/hosts, for a step in the host's network"""
+    resolver: str
+    """/etc/resolv.conf, likewise"""
+
+
+def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
+    """Return the sandbox as operations and a process."""
+    process = sandbox.process
+    has_own_network = process.network != "host"
+    return Spec(
+        ops=tuple(_ops(sandbox, around, has_own_network=has_own_network)),
+        namespaces=_NAMESPACES | (syscalls.CLONE_NEWNET if has_own_network else 0),
+        hostname=process.hostname,
+        has_own_network=has_own_network,
+        argv=process.argv,
+        env=dict(process.env),
+        user=process.user,
+        workdir=process.workdir,
+        umask=process.umask,
+        ids=around.ids,
+        seccomp=around.seccomp.hex(),
+        terminal=terminal,
+    )
+
+
+def upper_directories(sandbox: Sandbox, around: Surroundings) -> tuple[str, ...]:
+    """Return the directories that must be there, and empty, for the overlays to write to: upper and work ones."""
+    names = ["root", *(f"host/{name}" for name in _overlaid(around.host_image))]
+    return tuple(f"{top}/{name}" for name in names for top in (sandbox.rootfs.upper, sandbox.rootfs.work))
+
+
+def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> Iterator[Op]:
+    yield _overlay("/", "root", sandbox, around, _root_lowers(sandbox, around))
+    if around.host_image is not None:
+        yield from _host(around.host_image, sandbox, around)
+    yield from _devices()
+    yield from _kernel_filesystems(has_own_network=has_own_network)
+    yield from _names(sandbox, around, has_own_network=has_own_network)
+    yield from (_bind(bind, around) for bind in sandbox.binds)
+    yield from map(ops.Mask, _MASKED)
+    yield from map(ops.ReadOnly, _READ_ONLY)
+
+
+def _overlay(target: str, name: str, sandbox: Sandbox, around: Surroundings, lowers: tuple[str, ...]) -> Op:
+    upper, work = (_below(path / name, around) for path in (sandbox.rootfs.upper, sandbox.rootfs.work))
+    return ops.Overlay(target, lowers, upper, work)
+
+
+def _root_lowers(sandbox: Sandbox, around: Surroundings) -> tuple[str, ...]:
+    found = tuple(_below(layer / "root", around) for layer in sandbox.rootfs.lowers)
+    return found or ("mnt/copies",)  # overlayfs wants one; it is empty
+
+
+def _host(image: HostImage, sandbox: Sandbox, around: Surroundings) -> Iterator[Op]:
+    for name, to in image.links:
+        yield ops.Symlink(f"/{name}", to)
+    for name in _overlaid(image):
+        if name in image.mounted:
+            yield ops.Copy(f"/{name}", name)
+        beneath = f"copy:{name}" if name in image.mounted else f"/{name}"
+        layers = zip(sandbox.rootfs.lowers, around.host_layers, strict=True)
+        above = tuple(_below(layer / "host" / name, around) for layer, names in layers if name in names)
+        yield _overlay(f"/{name}", f"host/{name}", sandbox, around, (beneath, *above))
+    for name in (*image.shown, *(name for name in image.overlaid if name not in _overlaid(image))):
+        yield ops.Bind(f"/{name}", f"/{name}", _NOSUID | _NODEV | _RDONLY, recursive=True)
+    for name, mode in _HOST_DIRECTORIES.items():
+        yield ops.Directory(f"/{name}", mode)
+
+
+def _overlaid(image: HostImage | None) -> tuple[str, ...]:
+    """Return the directories to lay an overlay on: of those with mounts in them only /etc, which can be copied."""
+    if image is None:
+        return ()
+    return tuple(name for name in image.overlaid if name not in image.mounted or name == "etc")
+
+
+def _devices() -> Iterator[Op]:
+    yield ops.Filesystem("tmpfs", "/dev", _NOSUID | _NOEXEC, (("mode", "0755"), ("size", "65536k")))
+    for name in _DEVICES:
+        yield ops.Bind(f"/dev/{name}", f"/dev/{name}", _NOSUID | _NOEXEC, recursive=False)
+    for name, to in _DEVICE_LINKS.items():
+        yield ops.Symlink(f"/dev/{name}", to)
+    terminals = (("newinstance", ""), ("ptmxmode", "0666"), ("mode", "0620"))
+    yield ops.Filesystem("devpts", "/dev/pts", _NOSUID | _NOEXEC, terminals)
+    yield ops.Filesystem("tmpfs", "/dev/shm", _INERT, (("mode", "1777"), ("size", "65536k")))  # noqa: S108  # the step's own
+    yield ops.Filesystem("mqueue", "/dev/mqueue", _INERT)
+
+
+def _kernel_filesystems(*, has_own_network: bool) -> Iterator[Op]:
+    yield ops.Filesystem("proc", "/proc", _INERT)
+    if has_own_network:
+        yield ops.Filesystem("sysfs", "/sys", _INERT | _RDONLY)
+    else:  # the kernel shows a new sysfs only to who owns the network namespace
+        yield ops.Bind("/sys", "/sys", _INERT | _RDONLY, recursive=True)
+
+
+def _names(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> Iterator[Op]:
+    hostname = sandbox.process.hostname
+    local = _LOCAL_NAMES.format(hostname=hostname)
+    yield ops.Text("/etc/hosts", local if has_own_network else f"{around.host_names.rstrip()}\n{local}".lstrip())
+    yield ops.Text("/etc/hostname", f"{hostname}\n")
+    if not has_own_network:
+        yield ops.Text("/etc/resolv.conf", around.resolver)
+
+
+def _bind(bind: Bind, around: Surroundings) -> Op:
+    attributes = _NOSUID | _NODEV | (0 if bind.writable else _RDONLY)
+    return ops.Bind(_below(bind.source, around), bind.target, attributes, recursive=False)
+
+
+def _below(path: Path, around: Surroundings) -> str:
+    """Return the path relative to the store, where the launcher works: fsconfig(2) takes 255 bytes."""
+    return os.path.relpath(path, around.store)
