@@ -68,7 +68,8 @@ def _check(value: Json) -> None:
         raise ValueError(f"integer beyond 2^53 - 1: {value}")
     if isinstance(value, Mapping):
         for name, item in value.items():
-            if not isinstance(name, str) or any(ord(letter) > 0xFFFF for letter in name):
+            is_text = isinstance(name, str)  # pyright: ignore[reportUnnecessaryIsInstance]  # callers may be wrong
+            if not is_text or any(ord(letter) > 0xFFFF for letter in name):
                 raise ValueError(f"not a canonical key: {name!r}")
             _check(item)
     elif isinstance(value, Sequence) and not isinstance(value, str):

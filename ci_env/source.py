@@ -20,15 +20,13 @@ from ci_env.digest import Digest
 from ci_env.errors import IntegrityError
 from ci_env.events import Emit, Note
 from ci_env.files import explained
-from ci_env.plan.plan import WORKSPACE, Source
+from ci_env.plan.plan import FIXED_EPOCH, WORKSPACE, Source
 from ci_env.tree import Entry, encode_path, in_order, listing_digest
 from ci_env.workspace import date, lay, make_directories
 
 if TYPE_CHECKING:
     from subprocess import Popen
 
-NO_COMMIT_EPOCH = 315532800
-"""1980-01-01, the earliest time that a zip file can hold: for a source that no commit dates"""
 _CHUNK = 1 << 20
 _CONVERSION = re.compile(rb"^[^#\n].*\s(filter=[^\s]+|eol=crlf|working-tree-encoding=[^\s]+|ident)\b", re.MULTILINE)
 
@@ -71,12 +69,12 @@ def snapshot(root: Root, scratch: Path, emit: Emit) -> Snapshot:
     """
     if root.repository is None:
         files = directory.capture(root.path, emit)
-        source = Source("directory", listing_digest(files), commit=None, dirty=False, epoch=NO_COMMIT_EPOCH)
+        source = Source("directory", listing_digest(files), commit=None, dirty=False, epoch=FIXED_EPOCH)
         return Snapshot(source, root, (), files)
     with explained("capture the source in", scratch):
         parts = worktree.capture(root.repository, scratch, emit)
     top = parts[0]
-    epoch = NO_COMMIT_EPOCH if top.epoch is None else top.epoch
+    epoch = FIXED_EPOCH if top.epoch is None else top.epoch
     dirty = any(part.dirty for part in parts)
     return Snapshot(Source("git", _tree(parts), top.commit, dirty=dirty, epoch=epoch), root, parts, ())
 
@@ -91,14 +89,13 @@ def list_entries(snapshot: Snapshot) -> tuple[Entry, ...]:
     return in_order(entries) if len(snapshot.parts) > 1 else entries
 
 
-def write(snapshot: Snapshot, entries: Sequence[Entry], destination: Path, emit: Emit) -> None:
-    """Lay `entries` below `destination`, at the workspace's path; every time is the commit's.
+def write(snapshot: Snapshot, entries: Sequence[Entry], destination: Path, emit: Emit, *, epoch: int) -> None:
+    """Lay `entries` below `destination`, at the workspace's path; every time is `epoch`.
 
     `entries` are some of `list_entries`. Content is compared with what was captured, however the source has changed
     since: IntegrityError, or ConfigError for a plain directory. What was written by then is left behind.
     """
     top = os.fsencode(destination / WORKSPACE.lstrip("/"))
-    epoch = snapshot.source.epoch
     files = [entry for entry in entries if entry.mode != 0o160000]
     with explained("write the source to", destination):
         directories = make_directories(top, entries)

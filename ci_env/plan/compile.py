@@ -130,7 +130,7 @@ def _env(step: model.Step, start: _Start) -> Mapping[str, str]:
         "CI": "true",
         "LANG": "C.UTF-8",
         "PATH": PATH,
-        "SOURCE_DATE_EPOCH": str(start.inputs.source.epoch),
+        "SOURCE_DATE_EPOCH": str(start.inputs.source.epoch_for(step.inputs)),
         "TZ": "UTC",
     }
     return dict(sorted({**defaults, **start.image.env, **step.env}.items()))

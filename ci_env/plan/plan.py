@@ -17,6 +17,8 @@ PLAN_VERSION = 1
 WORKSPACE = "/workspace"
 HOSTNAME = "ci-env"
 UMASK = 0o022
+FIXED_EPOCH = 315532800
+"""1980-01-01, the earliest time that a zip file can hold: where no commit may or can give the time"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +32,15 @@ class Source:
     dirty: bool
     """the tree holds changes that no commit has"""
     epoch: int
-    """seconds since 1970 of the commit: the mtime of every source file and SOURCE_DATE_EPOCH"""
+    """seconds since 1970 of the commit, FIXED_EPOCH where there is none"""
+
+    def epoch_for(self, inputs: tuple[str, ...] | None) -> int:
+        """Return the mtime of a step's source files, which is its SOURCE_DATE_EPOCH too.
+
+        The commit's for a step that sees the whole tree. A step that chooses its inputs must stay cached across
+        commits that do not touch them, so it cannot know when those were made (docs/adr/0010).
+        """
+        return self.epoch if inputs is None else FIXED_EPOCH
 
 
 @dataclass(frozen=True, slots=True)

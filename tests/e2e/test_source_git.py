@@ -18,6 +18,7 @@ import pytest
 from ci_env import source, worktree
 from ci_env.errors import ConfigError, IntegrityError
 from ci_env.events import Event, Note
+from ci_env.plan.plan import FIXED_EPOCH
 from ci_env.tree import Entry, encode_path
 
 DATE = "2001-02-03T04:05:06+0100"
@@ -77,7 +78,7 @@ class Work:
         destination = self.out / f"layer-{len(list(self.out.iterdir()))}"
         destination.mkdir()
         emit = (events if events is not None else []).append
-        source.write(snapshot, source.list_entries(snapshot), destination, emit)
+        source.write(snapshot, source.list_entries(snapshot), destination, emit, epoch=snapshot.source.epoch)
         return destination / "workspace"
 
 
@@ -286,7 +287,7 @@ def test_before_the_first_commit(tmp_path: Path) -> None:
     work.out.mkdir()
     work.git("init", "--quiet")
     empty = work.capture().source
-    assert (empty.commit, empty.epoch) == (None, source.NO_COMMIT_EPOCH)
+    assert (empty.commit, empty.epoch) == (None, FIXED_EPOCH)
     work.put("file", "x")
     snapshot = work.capture()
     assert (snapshot.source.commit, snapshot.source.dirty) == (None, True)
@@ -576,7 +577,7 @@ def test_a_selection_of_a_tree_needs_no_other_object(work: Work) -> None:
     blob = work.git("rev-parse", "HEAD:README.md")
     (work.top / ".git/objects" / blob[:2] / blob[2:]).unlink()
     chosen = [entry for entry in source.list_entries(snapshot) if entry.path == "run.sh"]
-    source.write(snapshot, chosen, work.out, list[Event]().append)
+    source.write(snapshot, chosen, work.out, list[Event]().append, epoch=snapshot.source.epoch)
     assert (work.out / "workspace/run.sh").read_text() == "#!/bin/sh\n"
 
 

@@ -55,7 +55,7 @@ def test_says_what_changed(old: Step, new: Step, expected: list[str]) -> None:
 def test_several_differences_come_in_a_fixed_order() -> None:
     old, new = step(env={"B": "1", "A": "1"}, inputs=("a",)), step(run="x", env={"A": "2", "B": "2"})
     (found,) = [[one.field for one in differences(*preimages(old), *preimages(new))]]
-    assert found == ["source", "argv", "env.A", "env.B"]
+    assert found == ["source", "argv", "env.A", "env.B", "env.SOURCE_DATE_EPOCH"]
 
 
 def test_a_changed_step_before_is_said_to_be_one() -> None:

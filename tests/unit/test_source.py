@@ -144,7 +144,7 @@ def test_write_is_the_same_whenever_and_however_it_runs(tree: Path, tmp_path: Pa
     destination.mkdir()
     before = os.umask(0o077)
     try:
-        source.write(snapshot, snapshot.files, destination, list[Event]().append)
+        source.write(snapshot, snapshot.files, destination, list[Event]().append, epoch=snapshot.source.epoch)
     finally:
         os.umask(before)
     workspace_path = destination / "workspace"
@@ -167,7 +167,7 @@ def test_write_is_the_same_whenever_and_however_it_runs(tree: Path, tmp_path: Pa
 def test_write_lays_a_selection(tree: Path, tmp_path: Path) -> None:
     snapshot = capture(tree)
     chosen = [entry for entry in snapshot.files if entry.path == "sub/run.sh"]
-    source.write(snapshot, chosen, tmp_path, list[Event]().append)
+    source.write(snapshot, chosen, tmp_path, list[Event]().append, epoch=snapshot.source.epoch)
     assert [path.name for path in (tmp_path / "workspace").rglob("*")] == ["sub", "run.sh"]
 
 
@@ -187,7 +187,7 @@ def test_a_file_that_changes_before_it_is_read_is_told(tree: Path, tmp_path: Pat
         case _:
             pass
     with pytest.raises(ConfigError, match=r"data(, which| changed while)"):
-        source.write(snapshot, snapshot.files, tmp_path, list[Event]().append)
+        source.write(snapshot, snapshot.files, tmp_path, list[Event]().append, epoch=snapshot.source.epoch)
 
 
 def test_content_comes_in_pieces(tmp_path: Path) -> None:
