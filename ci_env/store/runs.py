@@ -102,6 +102,18 @@ class Runs(Generic[R]):
         """Tell whether the run goes on. One that does not, though its record says `running`, was interrupted."""
         return is_held(self._record(run_id).with_name("lock"))
 
+    def remove(self, run_id: str) -> None:
+        """Remove a run's record; what it refers to stays. ConfigError for one that goes on."""
+        import shutil
+
+        path = self._record(run_id).parent
+        with exclusive(path / "lock", wait=False) as is_over:
+            if not is_over:
+                raise ConfigError(f"run {run_id} goes on", hint="end it first")
+            with explained("remove", path):
+                self._record(run_id).unlink()  # first, so that half a directory is no run
+                shutil.rmtree(path)
+
     def _last(self) -> str:
         last = next(self._newest(), None)
         if last is None:

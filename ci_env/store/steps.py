@@ -1,7 +1,7 @@
 """Results of steps by their keys, and which result a place in a pipeline had last. Owns `steps/`.
 
-`steps/KEY.json` is a result; `steps/last-PLACE.json` names the key that a place had last, so that a miss can be
-explained by what has changed since.
+`steps/KEY.json` is a result; `steps/last-PLACE.json` names the key that a place had last, and the one before, so that a
+miss can be explained by what has changed: before the step runs again, and after.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ class StepResult:
 class _Last:
     version: Literal[1]
     key: Digest
+    previous: Digest | None
 
 
 def step_place(project: Digest, *, job: str, step: str) -> Digest:
@@ -59,24 +60,29 @@ class Steps:
         result = self._results.load(key.hex)
         return result if result is not None and result.key == key else None
 
-    def save(self, result: StepResult, *, place: Digest, replace: bool) -> None:
-        """Keep the result, as the last one of its place; without `replace` a result that is there already stays.
+    def save(self, result: StepResult, *, place: Digest) -> None:
+        """Keep the result, as the last one of its place and instead of an older one, which was not good enough.
 
         Not durable before `Layers.seal`, no more than its layer is.
         """
-        if replace or self.load(result.key) is None:
-            self._results.save(result.key.hex, result)
+        self._results.save(result.key.hex, result)
         self.remember(place, result.key)
 
     def remember(self, place: Digest, key: Digest) -> None:
         """Note that the place has the result `key` now; for a step that was found, not run."""
-        if self._last.load(_last_name(place)) != _Last(1, key):
-            self._last.save(_last_name(place), _Last(1, key))
+        last = self._last.load(_last_name(place))
+        if last is None or last.key != key:
+            self._last.save(_last_name(place), _Last(1, key, last.key if last else None))
 
     def last(self, place: Digest) -> StepResult | None:
         """Return the result that the place had last; None where it had none, or it is gone."""
         last = self._last.load(_last_name(place))
         return None if last is None else self.load(last.key)
+
+    def previous(self, place: Digest) -> StepResult | None:
+        """Return the result that the place had before its last one; None where it had none, or it is gone."""
+        last = self._last.load(_last_name(place))
+        return None if last is None or last.previous is None else self.load(last.previous)
 
 
 def _last_name(place: Digest) -> str:

@@ -28,7 +28,7 @@ def file_of(store: Store, result: StepResult) -> Path:
 
 @given(result=instances(StepResult))
 def test_reads_what_it_saved(store: Store, result: StepResult) -> None:
-    Steps(store).save(result, place=PLACE, replace=True)
+    Steps(store).save(result, place=PLACE)
     assert Steps(store).load(result.key) == result
     assert Steps(store).last(PLACE) == result
     json.loads(file_of(store, result).read_bytes())
@@ -37,7 +37,7 @@ def test_reads_what_it_saved(store: Store, result: StepResult) -> None:
 @given(result=instances(StepResult), data=st.data())
 @settings(suppress_health_check=[HealthCheck.too_slow])
 def test_a_changed_byte_is_noticed(store: Store, result: StepResult, data: st.DataObject) -> None:
-    Steps(store).save(result, place=PLACE, replace=True)
+    Steps(store).save(result, place=PLACE)
     content = bytearray(file_of(store, result).read_bytes())
     at = data.draw(st.integers(0, len(content) - 1))
     content[at] ^= data.draw(st.integers(1, 255))
@@ -47,7 +47,7 @@ def test_a_changed_byte_is_noticed(store: Store, result: StepResult, data: st.Da
 
 @given(result=instances(StepResult), data=st.data())
 def test_a_truncated_file_is_noticed(store: Store, result: StepResult, data: st.DataObject) -> None:
-    Steps(store).save(result, place=PLACE, replace=True)
+    Steps(store).save(result, place=PLACE)
     content = file_of(store, result).read_bytes()
     file_of(store, result).write_bytes(content[: data.draw(st.integers(0, len(content) - 1))])
     assert Steps(store).load(result.key) is None

@@ -55,24 +55,25 @@ def test_key_of_a_pipeline() -> None:
     assert keys[0] == pipeline_key(b"jobs", file="ci-env.yml", version="1")
 
 
-def test_first_result_stays_unless_it_is_replaced(store: Store) -> None:
+def test_the_newest_result_of_a_key_counts(store: Store) -> None:
     steps, second = Steps(store), StepResult(1, KEY, "{}", (), OTHER, OTHER, OTHER, 1)
     assert steps.load(KEY) is None
-    steps.save(RESULT, place=PLACE, replace=False)
-    steps.save(second, place=PLACE, replace=False)
+    steps.save(RESULT, place=PLACE)
     assert steps.load(KEY) == RESULT
-    steps.save(second, place=PLACE, replace=True)
+    steps.save(second, place=PLACE)
     assert steps.load(KEY) == second
 
 
 def test_last_result_of_a_place(store: Store) -> None:
     steps, later = Steps(store), StepResult(1, OTHER, "{}", (), OTHER, OTHER, None, 1)
     assert steps.last(PLACE) is None
-    steps.save(RESULT, place=PLACE, replace=False)
-    steps.save(later, place=PLACE, replace=False)
-    assert steps.last(PLACE) == later
+    steps.save(RESULT, place=PLACE)
+    steps.save(later, place=PLACE)
+    assert (steps.last(PLACE), steps.previous(PLACE)) == (later, RESULT)
+    steps.remember(PLACE, OTHER)
+    assert (steps.last(PLACE), steps.previous(PLACE)) == (later, RESULT)
     steps.remember(PLACE, KEY)
-    assert steps.last(PLACE) == RESULT
+    assert (steps.last(PLACE), steps.previous(PLACE)) == (RESULT, later)
     (store.steps / f"{KEY.hex}.json").unlink()
     assert steps.last(PLACE) is None
 
@@ -83,7 +84,7 @@ def test_places() -> None:
 
 
 def test_a_result_of_another_key_is_absent(store: Store) -> None:
-    Steps(store).save(RESULT, place=PLACE, replace=False)
+    Steps(store).save(RESULT, place=PLACE)
     (store.steps / f"{KEY.hex}.json").rename(store.steps / f"{OTHER.hex}.json")
     assert Steps(store).load(OTHER) is None
 
@@ -118,7 +119,7 @@ def of_a_newer_version(path: Path) -> None:
     ids=["empty", "zeros", "no keys", "deep", "no digest", "newer"],
 )
 def test_a_damaged_or_newer_file_is_absent_and_goes(store: Store, damage: Callable[[Path], None]) -> None:
-    Steps(store).save(RESULT, place=PLACE, replace=False)
+    Steps(store).save(RESULT, place=PLACE)
     Images(store).save(KEY, IMAGE)
     Pipelines(store).save(KEY, PIPELINE)
     files = [path for folder in (store.steps, store.images, store.pipelines) for path in folder.iterdir()]
