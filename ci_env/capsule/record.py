@@ -11,7 +11,8 @@ from ci_env.events import Status
 from ci_env.plan.plan import Plan
 
 RECORD_VERSION = 1
-RunStatus = Literal["running", "passed", "failed", "cancelled"]
+RunStatus = Literal["running", "passed", "failed", "cancelled", "error"]
+"""`error`: something else than a step has failed, such as this machine"""
 Ended = Literal["exit", "signal", "timeout", "cancelled"]
 
 

@@ -1,0 +1,103 @@
+"""A plan to a record: jobs in the order of their needs, those that do not need each other at the same time.
+
+Nothing that decides a result is read here but the plan. Owns the threads; a job is job.py's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from queue import SimpleQueue
+
+from ci_env.capsule.record import JobRecord, RunStatus
+from ci_env.events import StepFailure
+from ci_env.execute import job as jobs
+from ci_env.execute.workbench import Workbench
+from ci_env.plan.plan import Job
+
+_GOOD = ("passed", "cached")
+
+
+def execute(bench: Workbench, *, parallel: int) -> tuple[tuple[JobRecord, ...], tuple[StepFailure, ...]]:
+    """Run the plan's jobs, at most `parallel` at a time; return their records and failures in the plan's order.
+
+    What goes wrong with this machine, and not with a step, is raised, once everything that runs has been ended.
+    """
+    schedule = _Schedule(bench, max(1, parallel))
+    try:
+        schedule.run()
+    finally:
+        schedule.end()
+    outcomes = [schedule.done[job.name] for job in bench.furnisher.plan.jobs]
+    return tuple(outcome.record for outcome in outcomes), tuple(f for outcome in outcomes for f in outcome.failures)
+
+
+def run_status(records: Iterable[JobRecord]) -> RunStatus:
+    """Return how a run of these jobs ended."""
+    found = {record.status for record in records}
+    if "cancelled" in found:
+        return "cancelled"
+    return "failed" if "failed" in found else "passed"
+
+
+class _Schedule:
+    def __init__(self, bench: Workbench, parallel: int) -> None:
+        self._bench = bench
+        self._parallel = parallel
+        self._waiting = list(bench.furnisher.plan.jobs)
+        self._threads: dict[str, threading.Thread] = {}
+        self._finished: SimpleQueue[tuple[str, jobs.Outcome | BaseException]] = SimpleQueue()
+        self.done: dict[str, jobs.Outcome] = {}
+
+    def run(self) -> None:
+        """Start what can start, and wait for what runs, until nothing is left."""
+        while self._waiting or self._threads:
+            self._start_ready()
+            if self._threads:
+                self._await_one()
+
+    def end(self) -> None:
+        """End what still runs, after an error."""
+        if self._threads:
+            self._bench.runner.cancel(now=True)
+            for thread in self._threads.values():
+                thread.join()
+
+    def _start_ready(self) -> None:
+        for job in tuple(self._waiting):
+            if any(name not in self.done for name in job.needs):
+                continue
+            if any(self.done[name].record.status not in _GOOD for name in job.needs):
+                self.done[job.name] = jobs.skip(self._bench, job)
+            elif self._is_alone(job):
+                self.done[job.name] = self._run(job)
+            elif len(self._threads) < self._parallel:
+                self._start(job)
+            else:
+                continue
+            self._waiting.remove(job)
+
+    def _is_alone(self, job: Job) -> bool:
+        """Tell whether no other job could run meanwhile: then it needs no thread, which a cached run would notice."""
+        return self._parallel == 1 or (self._waiting == [job] and not self._threads)
+
+    def _run(self, job: Job) -> jobs.Outcome:
+        return jobs.run(self._bench, job, {name: outcome.record for name, outcome in self.done.items()})
+
+    def _start(self, job: Job) -> None:
+        def work() -> None:
+            try:
+                self._finished.put((job.name, self._run(job)))
+            except BaseException as error:  # raised again by the thread that waits
+                self._finished.put((job.name, error))
+
+        thread = threading.Thread(target=work, name=job.name)
+        self._threads[job.name] = thread
+        thread.start()
+
+    def _await_one(self) -> None:
+        name, outcome = self._finished.get()
+        self._threads.pop(name).join()
+        if isinstance(outcome, BaseException):
+            raise outcome
+        self.done[name] = outcome

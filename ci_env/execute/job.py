@@ -1,0 +1,127 @@
+"""One job: its steps in order, each on what the one before has left. Owns the rules of `when` and the job's timeout."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ci_env.capsule.record import JobRecord, StepRecord
+from ci_env.digest import Digest, key
+from ci_env.events import JobFinished, JobStarted, Status, StepFailure
+from ci_env.execute import step as steps
+from ci_env.execute.snapshot import Snapshot
+from ci_env.execute.workbench import Workbench
+from ci_env.plan.chain import is_on_chain, source_beneath
+from ci_env.plan.plan import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    record: JobRecord
+    failures: tuple[StepFailure, ...]
+
+
+def skip(bench: Workbench, job: Job) -> Outcome:
+    """Leave a job out, as one that it needs has not passed."""
+    bench.emit(JobFinished(job.name, "skipped", 0))
+    records = tuple(
+        StepRecord(step.name, step.key, "skipped", None, None, None, 0, (), None, None, None, None)
+        for step in job.steps
+    )
+    return Outcome(JobRecord(job.name, "skipped", 0, records), ())
+
+
+def run(bench: Workbench, job: Job, needed: Mapping[str, JobRecord]) -> Outcome:
+    """Run a job whose needs have passed; `needed` are the records of the jobs before it."""
+    bench.emit(JobStarted(job.name))
+    began = time.monotonic()
+    deadline = None if job.timeout_s is None else began + job.timeout_s
+    progress = _Progress(bench, job, _start(bench, job, needed), deadline)
+    for index in range(len(job.steps)):
+        progress.advance(index)
+    status = progress.status()
+    duration_ms = round((time.monotonic() - began) * 1000)
+    bench.emit(JobFinished(job.name, status, duration_ms))
+    return Outcome(JobRecord(job.name, status, duration_ms, tuple(progress.records)), tuple(progress.failures))
+
+
+class _Progress:
+    """Where a job has got to."""
+
+    def __init__(self, bench: Workbench, job: Job, snapshot: Snapshot, deadline: float | None) -> None:
+        self._bench = bench
+        self._job = job
+        self._snapshot = snapshot
+        self._deadline = deadline
+        self._laid: Digest | None = None
+        """the source layer laid last"""
+        self.records: list[StepRecord] = []
+        self.failures: list[StepFailure] = []
+
+    def advance(self, index: int) -> None:
+        """Do, find or skip the next step."""
+        step = self._job.steps[index]
+        status = self.status()
+        wanted = {"on_success": status in ("passed", "cached"), "always": True, "on_failure": status == "failed"}
+        if status == "cancelled" or not wanted[step.when]:
+            self._note(steps.skip(self._bench, self._job, step, self._snapshot))
+            return
+        self._lay_source(index)
+        is_sound = status in ("passed", "cached") and is_on_chain(step.when)
+        done = steps.find(self._bench, self._job, step, self._snapshot) if is_sound and self._bench.is_caching else None
+        if done is None:
+            timeout_s = self._timeout(step.timeout_s)
+            done = steps.run(self._bench, self._job, step, self._snapshot, timeout_s=timeout_s, keep=is_sound)
+        self._note(done)
+
+    def status(self) -> Status:
+        """Return how the job stands: failed once a step has, cached as long as every step was."""
+        found = {record.status for record in self.records}
+        if "cancelled" in found:
+            return "cancelled"
+        if "failed" in found:
+            return "failed"
+        return "cached" if found and "passed" not in found and "cached" in found else "passed"
+
+    def _note(self, done: steps.Done) -> None:
+        self.records.append(done.record)
+        self._snapshot = done.snapshot
+        if done.failure:
+            self.failures.append(done.failure)
+
+    def _lay_source(self, index: int) -> None:
+        """Lay the source that the step expects: its own, or one that a skipped step would have laid."""
+        source = source_beneath(self._job, index)
+        if source is not None and (self._job.steps[index].source is not None or source.layer != self._laid):
+            self._snapshot = self._snapshot.on_top(source.layer, lambda: self._bench.have_source(source))
+            self._laid = source.layer
+
+    def _timeout(self, timeout_s: int | None) -> int | None:
+        """Return the seconds that the step has, by its own limit and by what is left of the job's."""
+        if self._deadline is None:
+            return timeout_s
+        left = max(round(self._deadline - time.monotonic()), 1)
+        return left if timeout_s is None else min(left, timeout_s)
+
+
+def _start(bench: Workbench, job: Job, needed: Mapping[str, JobRecord]) -> Snapshot:
+    """Return the image with the artifacts of needed jobs on top, in the order of `takes`."""
+    snapshot = Snapshot(job.image.layers)
+    for name in job.takes:
+        for record in needed[name].steps:
+            if record.artifacts is not None:
+                snapshot = _take(bench, snapshot, record.artifacts)
+    return snapshot
+
+
+def _take(bench: Workbench, snapshot: Snapshot, artifacts: Digest) -> Snapshot:
+    parents = snapshot.layers
+    layer = key("artifacts", {"parents": list(parents), "tar": artifacts})
+
+    def make() -> None:
+        if not bench.layers.has(layer):
+            with bench.blobs.open(artifacts) as stream:
+                bench.layers.unpack(layer, parents, artifacts, stream)
+
+    return snapshot.on_top(layer, make)

@@ -1,0 +1,88 @@
+"""What a step writes: to a file as it comes, to its readers line by line. Memory stays bounded whatever the step does.
+
+A line is cut after 64 KiB and the log after 64 MiB, and each says so. The file holds what the readers got, but for its
+bytes being those of the step: no decoding.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+from ci_env.digest import Digest
+from ci_env.files import explained
+
+MAX_LINE_BYTES = 2**16
+MAX_LOG_BYTES = 2**26
+_TAIL_LINES = 12
+
+
+class StepLog:
+    """Takes output in pieces. `tell` gets each line without its newline, in the thread that feeds."""
+
+    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+        self._path = path
+        self._tell = tell
+        with explained("write", path):
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by `close`
+        self._hash = hashlib.sha256()
+        self._written = 0
+        self._line = bytearray()
+        self._dropped = 0
+        self._is_full = False
+        self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def feed(self, piece: bytes) -> None:
+        """Take what the step has just written. HostError where there is no space for it."""
+        if self._is_full:
+            return
+        *lines, rest = piece.split(b"\n")
+        for line in lines:
+            self._grow(line)
+            self._end_line(b"\n")
+        self._grow(rest)
+
+    def close(self) -> Digest:
+        """End the log, and return its digest."""
+        if self._line or self._dropped:
+            self._end_line(b"")
+        self._file.close()
+        return Digest(f"sha256:{self._hash.hexdigest()}")
+
+    def tail(self) -> tuple[str, ...]:
+        """Return its last lines."""
+        return tuple(self._tail)
+
+    def _grow(self, part: bytes) -> None:
+        room = MAX_LINE_BYTES - len(self._line)
+        self._line += part[:room]
+        self._dropped += max(len(part) - room, 0)
+
+    def _end_line(self, newline: bytes) -> None:
+        if self._dropped:
+            self._line += f" [ci-env: {self._dropped} more bytes of this line are not kept]".encode()
+        self._put(bytes(self._line), newline)
+        self._line.clear()
+        self._dropped = 0
+
+    def _put(self, line: bytes, newline: bytes) -> None:
+        if self._is_full:
+            return
+        if self._written + len(line) > MAX_LOG_BYTES:
+            self._is_full = True
+            line, newline = f"[ci-env: output beyond {MAX_LOG_BYTES >> 20} MiB is not kept]".encode(), b"\n"
+        self._write(line + newline)
+        text = line.decode(errors="replace")
+        self._tail.append(text)
+        self._tell(text)
+
+    def _write(self, content: bytes) -> None:
+        self._hash.update(content)
+        self._written += len(content)
+        view = memoryview(content)
+        with explained("write", self._path):
+            while view:
+                view = view[os.write(self._file.fileno(), view) :]

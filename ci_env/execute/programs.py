@@ -1,0 +1,42 @@
+"""Programs of ours that run under the ids that layers are owned by, as functions. Owns their command lines."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+from ci_env.digest import Digest
+from ci_env.errors import HostError
+from ci_env.ports import Runner
+
+
+def layer_digest(runner: Runner, layer: Path) -> Digest:
+    """Return the digest of all that is in a layer directory."""
+    answer = _ask(runner, ["ci_env.oci.layer_digest", str(layer)])
+    try:
+        return Digest.parse(answer.decode().strip())
+    except ValueError as error:
+        raise HostError(f"cannot read what a step has left in {layer}") from error
+
+
+def collect(runner: Runner, output: Path, upper: Path, lowers: Sequence[Path], patterns: Sequence[str]) -> list[str]:
+    """Write the workspace's files that `patterns` choose to the new tar `output`; return patterns that match none."""
+    argv = ["ci_env.oci.collect", str(output), str(upper)]
+    argv += [f"--lower={lower}" for lower in lowers]
+    argv += [f"--pattern={pattern}" for pattern in patterns]
+    answer = cast("dict[str, object]", json.loads(_ask(runner, argv) or b'{"error": "it ended without a word"}'))
+    if "error" in answer:
+        raise HostError(f"cannot collect artifacts: {answer['error']}")
+    return cast("list[str]", answer["unmatched"])
+
+
+def _ask(runner: Runner, arguments: Sequence[str]) -> bytes:
+    """Run a program and return what it prints; its complaints go where ours go."""
+    with open(os.memfd_create("answer"), "w+b") as answer:
+        runner.as_owner([sys.executable, "-I", "-m", *arguments], stdout=answer.fileno())
+        answer.seek(0)
+        return answer.read()

@@ -1,0 +1,48 @@
+"""A step of a plan as a sandbox: its process, the layers that it sees, its caches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_env.digest import Digest
+from ci_env.plan.plan import Job, Plan, Step
+from ci_env.ports import Bind, Process, Rootfs, Sandbox
+from ci_env.store.layers import Layers
+
+
+@dataclass(frozen=True, slots=True)
+class Furnisher:
+    """Makes sandboxes for the steps of a plan."""
+
+    plan: Plan
+    layers: Layers
+    caches: Path
+    """directory of the store's caches"""
+
+    def furnish(self, job: Job, step: Step, seen: Sequence[Digest], staging: Path, *, timeout_s: int | None) -> Sandbox:
+        """Return the sandbox in which `step` sees the layers `seen` and writes to the new layer directory `staging`."""
+        work = staging.with_name(f"{staging.name}.work")
+        work.mkdir()
+        lowers = tuple(self.layers.directory(layer) for layer in seen)
+        rootfs = Rootfs(lowers, host=job.image.host is not None, upper=staging, work=work)
+        process = Process(
+            argv=step.argv,
+            env=step.env,
+            user=step.user,
+            workdir=step.workdir,
+            umask=step.umask,
+            hostname=self.plan.hostname,
+            network=step.network,
+            timeout_s=timeout_s,
+        )
+        return Sandbox(rootfs, tuple(self._caches(step)), process)
+
+    def _caches(self, step: Step) -> list[Bind]:
+        binds: list[Bind] = []
+        for cache in step.caches:
+            source = self.caches / cache.id.hex
+            source.mkdir(mode=0o755, exist_ok=True)
+            binds.append(Bind(source, cache.target, writable=True))
+        return binds

@@ -1,0 +1,30 @@
+"""The stack of layers that a job has got to, some of them named only: made when a step must really run.
+
+A run that finds everything cached never makes them. Owns no layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ci_env.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    layers: tuple[Digest, ...]
+    """bottom first"""
+    makers: tuple[Callable[[], None], ...] = ()
+    """make sure that layers are there, in their order"""
+
+    def on_top(self, layer: Digest, make: Callable[[], None] | None = None) -> Snapshot:
+        """Return this with one more layer, which `make` makes if it is not there."""
+        makers = self.makers if make is None else (*self.makers, make)
+        return replace(self, layers=(*self.layers, layer), makers=makers)
+
+    def make(self) -> Snapshot:
+        """Have all layers; return the same without anything left to make."""
+        for make in self.makers:
+            make()
+        return replace(self, makers=())

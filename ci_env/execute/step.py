@@ -1,0 +1,125 @@
+"""One step: found in the store, or run in a sandbox; its layer, log and artifacts kept. Knows nothing of the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from ci_env.capsule.ending import describe
+from ci_env.capsule.record import StepRecord
+from ci_env.digest import Digest, key
+from ci_env.events import Status, StepFailure, StepFinished, StepOutput, StepStarted
+from ci_env.execute.snapshot import Snapshot
+from ci_env.execute.workbench import Workbench
+from ci_env.plan.keys import preimage_in, written
+from ci_env.plan.plan import Job, Step
+from ci_env.ports import Exit
+from ci_env.store.steps import StepResult, step_place
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a step."""
+
+    record: StepRecord
+    snapshot: Snapshot
+    """what the next one sees"""
+    failure: StepFailure | None
+
+
+def skip(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, status: Status = "skipped") -> Done:
+    """Leave a step out."""
+    bench.emit(StepFinished(job.name, step.name, status, 0, "", None))
+    record = StepRecord(step.name, step.key, status, None, None, None, 0, snapshot.layers, None, None, None, None)
+    return Done(record, snapshot, None)
+
+
+def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | None:
+    """Return what an earlier run has left of this very step on these very layers; None where there is nothing."""
+    result = bench.steps.load(step.key)
+    if result is None or result.before != snapshot.layers or not bench.layers.has(result.layer):
+        return None
+    if not all(bench.blobs.has(blob) for blob in (result.output, result.artifacts) if blob):
+        return None
+    bench.steps.remember(_place(bench, job, step), step.key)
+    bench.emit(StepFinished(job.name, step.name, "cached", result.duration_ms, "", result.output))
+    after = snapshot.on_top(result.layer)
+    record = StepRecord(
+        name=step.name,
+        key=step.key,
+        status="cached",
+        ended=None,
+        exit_code=None,
+        signal=None,
+        duration_ms=result.duration_ms,
+        before=snapshot.layers,
+        after=after.layers,
+        tree=None,
+        output=result.output,
+        artifacts=result.artifacts,
+    )
+    return Done(record, after, None)
+
+
+def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s: int | None, keep: bool) -> Done:
+    """Run a step. Its result may serve later runs if `keep`; what a failed one has left is kept for replay."""
+    from ci_env.execute.artifacts import collect
+    from ci_env.execute.log import StepLog
+    from ci_env.execute.programs import layer_digest
+
+    bench.emit(StepStarted(job.name, step.name))
+    snapshot = snapshot.make()
+    layer = key("layer", {"run": bench.run_id, "job": job.name, "step": step.name, "key": step.key})
+    staging = bench.layers.staging()
+    log_file = staging.with_name(f"{staging.name}.log")
+    log = StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line)))
+    began = time.monotonic()
+    sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+    ended = bench.runner.run(sandbox, log.feed)
+    duration_ms = round((time.monotonic() - began) * 1000)
+    output = log.close()
+    bench.blobs.adopt(log_file, output)
+    patterns = (*step.artifacts, *step.junit)
+    artifacts = (
+        collect(bench, staging, snapshot.layers, patterns, where=f"{job.name}: {step.name}") if patterns else None
+    )
+    status = _status(ended)
+    tree = layer_digest(bench.runner, staging) if status == "failed" else None
+    bench.layers.publish(staging, layer)
+    if status == "passed" and keep:
+        preimage = written(preimage_in(bench.furnisher.plan, job, step))
+        result = StepResult(1, step.key, preimage, snapshot.layers, layer, output, artifacts, duration_ms)
+        bench.steps.save(result, place=_place(bench, job, step))
+    ending = "" if status == "passed" else describe(ended.reason, ended.code, ended.signal, timeout_s=timeout_s)
+    bench.emit(StepFinished(job.name, step.name, status, duration_ms, ending, output))
+    after = snapshot.on_top(layer)
+    record = StepRecord(
+        name=step.name,
+        key=step.key,
+        status=status,
+        ended=ended.reason,
+        exit_code=ended.code,
+        signal=ended.signal,
+        duration_ms=duration_ms,
+        before=snapshot.layers,
+        after=after.layers,
+        tree=tree,
+        output=output,
+        artifacts=artifacts,
+    )
+    failure = _failure(bench, job, step, ending, log.tail()) if status == "failed" else None
+    return Done(record, after, failure)
+
+
+def _status(ended: Exit) -> Status:
+    if ended.reason == "cancelled":
+        return "cancelled"
+    return "passed" if ended.reason == "exit" and ended.code == 0 else "failed"
+
+
+def _failure(bench: Workbench, job: Job, step: Step, ending: str, tail: tuple[str, ...]) -> StepFailure:
+    return StepFailure(job.name, step.name, ending, step.argv[-1], tail, f"ci-env replay {bench.run_id}")
+
+
+def _place(bench: Workbench, job: Job, step: Step) -> Digest:
+    return step_place(bench.project, job=job.name, step=step.name)
