@@ -1,0 +1,167 @@
+"""Names of images to images in the store. The only place that asks a registry; asks only for what is not there yet.
+
+A tag means what it meant when it was first resolved on this machine, until the caller wants it looked up again. What
+lies in a directory or an archive is looked at each time, since that costs nothing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_env.digest import Digest, key
+from ci_env.errors import CiEnvError, ConfigError
+from ci_env.events import Emit
+from ci_env.files import explained
+from ci_env.oci.platform import Platform, of_machine
+from ci_env.pipeline.image import ImageName, parse_image
+from ci_env.plan.inputs import ResolvedImage
+from ci_env.plan.plan import Image
+from ci_env.store.images import ImageResult, Images
+from ci_env.store.layers import Layers
+
+if TYPE_CHECKING:
+    from ci_env.oci.source import ImageSource
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """How images are to be found."""
+
+    directory: Path
+    """that paths in names are relative to"""
+    is_offline: bool
+    """no registry may be asked"""
+    is_renewed: bool
+    """registries are asked what their tags mean now"""
+
+
+class ImageResolver:
+    """Finds images, and pulls those that are missing. Each name is resolved once."""
+
+    def __init__(
+        self,
+        images: Images,
+        layers: Layers,
+        wanted: Wanted,
+        *,
+        host_fingerprint: Callable[[], Digest],
+        scratch: Path,
+        emit: Emit,
+    ) -> None:
+        self._images = images
+        self._layers = layers
+        self._wanted = wanted
+        self._host_fingerprint = host_fingerprint
+        self._scratch = scratch
+        self._emit = emit
+        self._platform = of_machine(os.uname().machine)
+
+    def resolve(self, text: str, *, at: str) -> ResolvedImage:
+        """Return the image that `text` names; errors say that it was asked for `at` this place of the pipeline file."""
+        name = parse_image(text)
+        if name.kind == "host":
+            image = Image(text, None, (), self._host_fingerprint(), str(self._platform))
+            return ResolvedImage(image, {}, "", "")
+        result_key = self._key(name)
+        result = None if self._wanted.is_renewed and name.kind == "registry" else self._images.load(result_key)
+        if result is None or not all(self._layers.has(layer) for layer in result.chain):
+            with _told_where(text, at):
+                result = self._pull(text, name)
+            self._images.save(result_key, result)
+        image = Image(text, result.manifest, result.chain, None, result.platform)
+        env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
+        return ResolvedImage(image, env, result.user, result.workdir)
+
+    def _key(self, name: ImageName) -> Digest:
+        """Return the identity of what a name means: for what lies on this machine with a look at it."""
+        return key(
+            "image",
+            {
+                "kind": name.kind,
+                "place": name.place,
+                "tag": name.tag,
+                "platform": str(self._platform),
+                "state": self._state(name),
+            },
+        )
+
+    def _state(self, name: ImageName) -> list[str | int]:
+        path = self._wanted.directory / name.place
+        if name.kind == "registry":
+            return []
+        try:
+            if name.kind == "oci":
+                return [str(path), Digest.of((path / "index.json").read_bytes())]
+            found = path.stat()
+        except OSError:
+            return [str(path)]  # reading it will say what is wrong
+        return [str(path), str(found.st_mtime_ns), found.st_size, found.st_ino]
+
+    def _pull(self, text: str, name: ImageName) -> ImageResult:
+        from ci_env.oci.pull import pull
+
+        with self._source(name) as source:
+            pulled = pull(source, self._platform, self._layers, self._emit)
+        config = pulled.config
+        return ImageResult(
+            version=1,
+            reference=text,
+            manifest=pulled.manifest,
+            platform=str(_without_variant(config.platform)),
+            chain=pulled.chain,
+            env=config.env,
+            user=config.user,
+            workdir=config.workdir,
+        )
+
+    @contextmanager
+    def _source(self, name: ImageName) -> Generator[ImageSource]:
+        path = self._wanted.directory / name.place
+        if name.kind == "registry":
+            with self._registry(name.place) as source:
+                yield source
+            return
+        from ci_env.oci.layout import LayoutSource, open_archive
+
+        if name.kind == "oci":
+            yield LayoutSource(path, name.tag)
+            return
+        spool = self._scratch / f"archive-{Digest.of(name.place.encode()).hex[:12]}"
+        with explained("make", spool):
+            spool.mkdir(exist_ok=True)
+        yield open_archive(path, name.tag, spool)
+
+    @contextmanager
+    def _registry(self, place: str) -> Generator[ImageSource]:
+        from ci_env.oci.reference import parse
+        from ci_env.oci.registry import RegistrySource
+        from ci_env.oci.transport import Transport
+
+        if self._wanted.is_offline:
+            hint = "run once without --offline, which pulls it"
+            raise ConfigError("it is not in the store, and --offline forbids to ask its registry", hint=hint)
+        with Transport() as transport:
+            yield RegistrySource(parse(place), transport)
+
+
+@contextmanager
+def _told_where(text: str, at: str) -> Generator[None]:
+    """Have errors name the image and where it was asked for."""
+    try:
+        yield
+    except CiEnvError as error:
+        if error.args and text not in error.message:
+            error.message = f"image {text!r}: {error.message}"
+        if at not in error.message:
+            error.message = f"{at}: {error.message}"
+        error.args = (error.message,)
+        raise
+
+
+def _without_variant(platform: Platform) -> Platform:
+    return Platform(platform.os, platform.architecture)
