@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import signal
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from ci_env.capsule.ending import describe
 from ci_env.capsule.record import Ended
 from ci_env.digest import Digest
 from ci_env.replay.normalise import normalise
@@ -79,16 +79,7 @@ def _what_ended(outcome: Outcome) -> tuple[str, int | None, int | None]:
 
 
 def _ending(outcome: Outcome) -> str:
-    if outcome.ended == "timeout":
-        return "timeout"
-    if outcome.signal is not None:
-        return f"signal {outcome.signal}{_signal_name(outcome.signal)}"
-    return f"exit status {outcome.exit_code}"
-
-
-def _signal_name(number: int) -> str:
-    known = {int(other): other.name for other in signal.Signals}
-    return f" ({known[number]})" if number in known else ""
+    return describe(outcome.ended, outcome.exit_code, outcome.signal)
 
 
 def _compare(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...] | None:

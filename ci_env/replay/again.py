@@ -1,0 +1,76 @@
+"""Runs a recorded step again, on the layers that it saw; or a shell there. Keeps nothing of what it does.
+
+Enters after the plan: an import contract forbids it git, the network and the pipeline file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ci_env.capsule.record import StepRecord
+from ci_env.digest import Digest
+from ci_env.errors import ConfigError
+from ci_env.execute.log import StepLog
+from ci_env.execute.programs import layer_digest
+from ci_env.execute.sandbox import Furnisher
+from ci_env.ports import Exit, Runner, Sandbox
+from ci_env.replay.choice import Chosen
+from ci_env.replay.verdict import Outcome
+from ci_env.store.blobs import Blobs
+from ci_env.store.layers import Layers
+
+_SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -i || exec sh -i")
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """What a replay works with."""
+
+    runner: Runner
+    layers: Layers
+    furnisher: Furnisher
+    blobs: Blobs
+
+
+def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outcome:
+    """Run the step again; `tell` gets each line that it writes. ConfigError where its layers are gone."""
+    staging = stage.layers.staging()
+    log_file = staging.with_name(f"{staging.name}.log")
+    log = StepLog(log_file, tell)
+    sandbox = _sandbox(stage, chosen, chosen.record.before, staging)
+    ended = stage.runner.run(sandbox, log.feed)
+    log.close()
+    lines = _lines(log_file.read_bytes())
+    return Outcome(ended.reason, ended.code, ended.signal, lines, layer_digest(stage.runner, staging))
+
+
+def recorded(stage: Stage, record: StepRecord) -> Outcome:
+    """Return how the step ended then. One that was found in the store had passed."""
+    assert record.after is not None, "only a step that ran is chosen"
+    output = _lines(stage.blobs.read(record.output)) if record.output and stage.blobs.has(record.output) else None
+    tree = record.tree or layer_digest(stage.runner, stage.layers.directory(record.after[-1]))
+    if record.status == "cached":
+        return Outcome("exit", 0, None, output, tree)
+    return Outcome(record.ended or "exit", record.exit_code, record.signal, output, tree)
+
+
+def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> Exit:
+    """Open a shell in the state before the step, or in the one that it left; `terminal` is what TERM says."""
+    layers = (chosen.record.after or ()) if after else chosen.record.before
+    sandbox = _sandbox(stage, chosen, layers, stage.layers.staging())
+    process = replace(sandbox.process, argv=_SHELL, env={**chosen.step.env, "TERM": terminal}, timeout_s=None)
+    return stage.runner.shell(replace(sandbox, process=process))
+
+
+def _sandbox(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...], staging: Path) -> Sandbox:
+    missing = [layer for layer in layers if not stage.layers.has(layer)]
+    if missing:
+        message = f"the store lacks {len(missing)} of the {len(layers)} layers that the step {chosen.name!r} saw"
+        raise ConfigError(message, hint="they have been removed; run the pipeline again")
+    return stage.furnisher.furnish(chosen.job, chosen.step, layers, staging, timeout_s=chosen.timeout_s)
+
+
+def _lines(content: bytes) -> tuple[str, ...]:
+    return tuple(content.decode(errors="replace").split("\n"))
