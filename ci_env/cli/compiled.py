@@ -1,0 +1,101 @@
+"""From a pipeline file to a Plan: the part of a run that touches the world, once. Shared by all that need a plan."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ci_env import source
+from ci_env.cli import pipeline_file
+from ci_env.cli.entry_points import version
+from ci_env.cli.opened import Opened
+from ci_env.digest import Digest, key
+from ci_env.events import Emit
+from ci_env.pipeline.model import Job, Pipeline
+from ci_env.plan.compile import choose_jobs, compile_plan
+from ci_env.plan.inputs import Inputs
+from ci_env.plan.plan import Plan
+from ci_env.resolve.images import ImageResolver, Wanted
+from ci_env.resolve.source import SourceLayers
+from ci_env.store.images import Images
+from ci_env.store.pipelines import Pipelines, pipeline_key
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What of which pipeline is asked for."""
+
+    file: Path
+    jobs: tuple[str, ...]
+    image: str | None
+    """in place of every job's image but `host`'s"""
+    is_offline: bool
+    is_renewed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    plan: Plan
+    file: str
+    """the pipeline file's path in the source"""
+    project: Digest
+    root: source.Root
+    sources: SourceLayers
+
+
+def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
+    """Return the plan that `request` asks for. Everything that decides the result has been looked at then."""
+    pipeline = _with_image(_load(request.file, opened), request.image)
+    jobs = choose_jobs(pipeline, request.jobs)
+    root = source.find(request.file.absolute().parent, _fallback(request.file))
+    snapshot = source.snapshot(root, opened.scratch / "source", emit)
+    sources = SourceLayers(snapshot, opened.layers, emit)
+    project = key("project", {"path": os.fsencode(root.path).hex()})
+    wanted = Wanted(request.file.absolute().parent, is_offline=request.is_offline, is_renewed=request.is_renewed)
+    resolver = ImageResolver(
+        Images(opened.store),
+        opened.layers,
+        wanted,
+        host_fingerprint=opened.factory.host_fingerprint,
+        scratch=opened.scratch,
+        emit=emit,
+    )
+    selections = sources.select(jobs)
+    images = {job.image: resolver.resolve(job.image, at=job.at) for job in _first_with_each_image(jobs)}
+    plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
+    return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
+
+
+def _load(file: Path, opened: Opened) -> Pipeline:
+    """Return the pipeline in `file`; one that was understood before is not read again."""
+    content = pipeline_file.read(file)
+    pipelines = Pipelines(opened.store)
+    place = pipeline_key(content, file=str(file), version=version("ci-env"))
+    pipeline = pipelines.load(place)
+    if pipeline is None:
+        pipeline = pipeline_file.load(content, str(file))
+        pipelines.save(place, pipeline)
+    return pipeline
+
+
+def _with_image(pipeline: Pipeline, image: str | None) -> Pipeline:
+    if image is None:
+        return pipeline
+    return Pipeline(tuple(replace(job, image=image, at="--image") for job in pipeline.jobs))
+
+
+def _first_with_each_image(jobs: Sequence[Job]) -> Sequence[Job]:
+    return tuple({job.image: job for job in reversed(jobs)}.values())
+
+
+def _fallback(file: Path) -> Path:
+    """Return the source where there is no git: the current directory, if the file lies below it."""
+    here = Path.cwd()
+    return here if file.absolute().parent.resolve().is_relative_to(here.resolve()) else file.absolute().parent
+
+
+def _path_in(root: Path, file: Path) -> str:
+    resolved = file.resolve()
+    return str(resolved.relative_to(root)) if resolved.is_relative_to(root) else file.name

@@ -1,0 +1,48 @@
+"""The store and the runner, opened for one command and closed with it. Owns their order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci_env.cli.wiring import runner_factory
+from ci_env.ports import Runner, RunnerFactory
+from ci_env.store.home import Store, locate, open_store
+from ci_env.store.layers import Layers
+from ci_env.store.scratch import reap, scratch
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    store: Store
+    factory: RunnerFactory
+    runner: Runner
+    layers: Layers
+    scratch: Path
+    """of this command alone"""
+
+
+def this_store() -> Store:
+    """Return the store of this user, made if it is not there."""
+    return open_store(locate(os.environ, os.geteuid()))
+
+
+@contextmanager
+def opened() -> Generator[Opened]:
+    """Open the store and a runner for it, and remove what a crash has left there."""
+    store = this_store()
+    factory = runner_factory()
+    with factory.open(store.root) as runner:
+
+        def discard(directory: Path) -> None:
+            from ci_env.store.removal import remove
+
+            remove(directory, runner.as_owner)
+
+        reap(store, discard)
+        with scratch(store, f"{os.getpid()}-{os.urandom(6).hex()}", discard) as space:
+            layers = Layers(store, space, runner.as_owner, runner.is_owner_mapped)
+            yield Opened(store, factory, runner, layers, space)

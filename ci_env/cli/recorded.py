@@ -1,0 +1,114 @@
+"""A compiled plan to a recorded run. Owns what is written when: the record before the first step, and at the end."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+from ci_env.capsule.machine import User, describe
+from ci_env.capsule.record import RECORD_VERSION, Host, JobRecord, Record, RunStatus
+from ci_env.cli.compiled import Compiled
+from ci_env.cli.interrupt import Interruption
+from ci_env.cli.opened import Opened
+from ci_env.errors import Interrupted
+from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status
+from ci_env.execute.execute import execute, run_status
+from ci_env.execute.sandbox import Furnisher
+from ci_env.execute.workbench import Workbench
+from ci_env.store.blobs import Blobs
+from ci_env.store.runs import Runs
+from ci_env.store.steps import Steps
+
+
+def run_recorded(
+    compiled: Compiled,
+    opened: Opened,
+    emit: Emit,
+    interruption: Interruption,
+    *,
+    context: Mapping[str, str],
+    parallel: int,
+    is_caching: bool,
+) -> RunStatus:
+    """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run."""
+    began = time.monotonic()
+    runs = Runs(opened.store, Record, version=RECORD_VERSION)
+    with runs.create(_now()) as directory:
+        record = _begin(compiled, opened, directory.id, context)
+        runs.write(record)
+        emit(RunStarted(record.run_id, tuple(_outline(compiled))))
+        bench = Workbench(
+            run_id=record.run_id,
+            runner=opened.runner,
+            layers=opened.layers,
+            furnisher=Furnisher(compiled.plan, opened.layers, opened.store.caches),
+            blobs=Blobs(opened.store),
+            steps=Steps(opened.store),
+            project=compiled.project,
+            have_source=compiled.sources.have,
+            emit=emit,
+            is_caching=is_caching,
+        )
+        try:
+            with interruption.during(opened.runner):
+                jobs, failures = execute(bench, parallel=parallel)
+        except BaseException as error:
+            status: RunStatus = "cancelled" if isinstance(error, Interrupted) else "error"
+            runs.write(replace(record, status=status, duration_ms=_since(began)))
+            raise
+        host = _host(opened, has_run=_has_run(jobs))
+        record = replace(record, status=run_status(jobs), duration_ms=_since(began), jobs=jobs, host=host)
+        opened.layers.seal()
+        runs.write(record)
+    for failure in failures:
+        emit(failure)
+    emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
+    return record.status
+
+
+def _begin(compiled: Compiled, opened: Opened, run_id: str, context: Mapping[str, str]) -> Record:
+    return Record(
+        version=1,
+        run_id=run_id,
+        status="running",
+        started_at=_now(),
+        duration_ms=0,
+        file=compiled.file,
+        host=_host(opened, has_run=False),
+        ci=context,
+        plan=compiled.plan,
+        jobs=(),
+    )
+
+
+def _host(opened: Opened, *, has_run: bool) -> Host:
+    """Return this machine; with the measures in force only where a step has run, since asking for them costs."""
+    if os.geteuid() == 0:
+        user: User = "root"
+    else:
+        user = "rootless" if not has_run or opened.runner.is_owner_mapped() else "rootless-single-id"
+    return describe(opened.store.root, user=user, measures=opened.runner.measures() if has_run else ())
+
+
+def _has_run(jobs: tuple[JobRecord, ...]) -> bool:
+    return any(step.ended is not None for job in jobs for step in job.steps)
+
+
+def _outline(compiled: Compiled) -> list[JobOutline]:
+    return [JobOutline(job.name, tuple(step.name for step in job.steps)) for job in compiled.plan.jobs]
+
+
+def _shown(record: Record) -> Status:
+    if record.status != "passed":
+        return "cancelled" if record.status == "cancelled" else "failed"
+    return "cached" if all(job.status == "cached" for job in record.jobs) else "passed"
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _since(began: float) -> int:
+    return round((time.monotonic() - began) * 1000)

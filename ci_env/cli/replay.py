@@ -1,0 +1,138 @@
+"""`ci-env replay`: run a recorded step again, on the state that it saw, and say whether it ends the same way."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ci_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ci_env.capsule.record import Record
+    from ci_env.cli.interrupt import Interruption
+    from ci_env.cli.opened import Opened
+    from ci_env.replay.again import Stage
+    from ci_env.replay.choice import Chosen
+    from ci_env.replay.verdict import Verdict
+
+_WORDS = {
+    ("same", False): "same failure",
+    ("same", True): "same success",
+    ("different", False): "fails differently",
+    ("different", True): "passes, but differently",
+    ("passes", True): "passes here",
+    ("cannot-tell", False): "cannot tell",
+    ("cannot-tell", True): "cannot tell",
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("source", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
+    parser.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: the first that failed)")
+    parser.add_argument("--shell", action="store_true", help="open a shell in the state before the step instead")
+    parser.add_argument("--after", action="store_true", help="with --shell: in the state that the step left")
+    parser.add_argument(
+        "--json", action="store_true", help="print the verdict as JSON; output of the step is not shown"
+    )
+    parser.epilog = "exit codes: 0 the same outcome, 6 fails differently, 7 passes here, 8 cannot tell"
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Replay; the exit code is the verdict, with --shell the shell's."""
+    from ci_env.capsule.record import RECORD_VERSION, Record
+    from ci_env.cli.interrupt import interruptible
+    from ci_env.cli.opened import opened
+    from ci_env.execute.sandbox import Furnisher
+    from ci_env.replay.again import Stage
+    from ci_env.replay.choice import choose_step
+    from ci_env.store.blobs import Blobs
+    from ci_env.store.runs import Runs
+
+    if arguments.after and not arguments.shell:
+        raise ConfigError("--after says where to open a shell", hint="add --shell")
+    if arguments.json and arguments.shell:
+        raise ConfigError("--json prints a verdict, and a shell has none", hint="leave one of them out")
+    with interruptible() as interruption, opened() as everything:
+        runs = Runs(everything.store, Record, version=RECORD_VERSION)
+        record = runs.load(runs.find(arguments.source))
+        chosen = choose_step(record, arguments.step)
+        furnisher = Furnisher(record.plan, everything.layers, everything.store.caches)
+        stage = Stage(everything.runner, everything.layers, furnisher, Blobs(everything.store))
+        if arguments.shell:
+            return _shell(stage, record, chosen, after=arguments.after)
+        return _replay(stage, record, chosen, everything, interruption, as_json=arguments.json)
+
+
+def _replay(
+    stage: Stage, record: Record, chosen: Chosen, opened: Opened, interruption: Interruption, *, as_json: bool
+) -> int:
+    from ci_env.replay.again import recorded, run_again
+    from ci_env.replay.verdict import exit_code, judge
+    from ci_env.ui.clean import clean
+
+    def show(line: str) -> None:
+        if not as_json:
+            sys.stderr.write(f"  | {clean(line)}\n")
+
+    if not as_json:
+        sys.stderr.write(f"replaying {chosen.name} of run {record.run_id}\n")
+    with interruption.during(stage.runner):
+        new = run_again(stage, chosen, show)
+    interruption.check()
+    verdict = judge(recorded(stage, chosen.record), new)
+    reasons = (*verdict.reasons, *_remarks(chosen, opened))
+    if as_json:
+        _print_json(record, chosen, verdict, reasons)
+    else:
+        _print(verdict, reasons)
+    return exit_code(verdict)
+
+
+def _print(verdict: Verdict, reasons: tuple[str, ...]) -> None:
+    first, *others = reasons
+    sys.stdout.write(f"{_WORDS[verdict.kind, verdict.success]}: {first}\n")
+    sys.stdout.writelines(f"  {line}\n" for reason in others for line in reason.splitlines())
+
+
+def _print_json(record: Record, chosen: Chosen, verdict: Verdict, reasons: tuple[str, ...]) -> None:
+    import json
+
+    from ci_env.replay.verdict import exit_code
+
+    facts = {
+        "verdict": verdict.kind,
+        "success": verdict.success,
+        "exit_code": exit_code(verdict),
+        "reasons": list(reasons),
+        "run": record.run_id,
+        "job": chosen.job.name,
+        "step": chosen.step.name,
+    }
+    sys.stdout.write(json.dumps(facts) + "\n")
+
+
+def _remarks(chosen: Chosen, opened: Opened) -> tuple[str, ...]:
+    """Return what else may explain a difference."""
+    then = chosen.job.image.host
+    if then is not None and then != opened.factory.host_fingerprint():
+        return ("`image: host` is not what it was: this machine's operating system has changed since",)
+    return ()
+
+
+def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
+    from ci_env.capsule.ending import describe
+    from ci_env.replay.again import open_shell
+
+    where, done = "after" if after else "before", chosen.record
+    ending = describe(done.ended, done.exit_code, done.signal, timeout_s=chosen.timeout_s) if after else ""
+    sys.stderr.write(f"the state {where} {chosen.name} of run {record.run_id}{f' ({ending})' if ending else ''}\n")
+    if not after:
+        sys.stderr.write("its command:\n")
+        sys.stderr.writelines(f"  $ {line}\n" for line in chosen.step.argv[-1].rstrip().splitlines())
+    sys.stderr.write("what you change here is gone when you leave\n")
+    sys.stderr.flush()
+    ended = open_shell(stage, chosen, after=after, terminal=os.environ.get("TERM", "dumb"))
+    return ended.code if ended.code is not None else 128 + (ended.signal or 0)

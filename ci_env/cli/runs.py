@@ -1,0 +1,109 @@
+"""`ci-env runs`: what has been run. Lists, shows and removes records, and prints what steps wrote."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING
+
+from ci_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ci_env.capsule.record import Record
+    from ci_env.store.blobs import Blobs
+    from ci_env.store.runs import Runs
+
+_PIECE = 1 << 20
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|show|logs|rm")
+    listing = actions.add_parser("ls", help="list runs, newest first", description="List runs, newest first.")
+    listing.add_argument("--json", action="store_true", help="one JSON object for each run")
+    shown = actions.add_parser("show", help="show a run", description="Show a run's jobs and steps.")
+    logs = actions.add_parser("logs", help="print what steps wrote", description="Print what the steps of a run wrote.")
+    removed = actions.add_parser("rm", help="remove records", description="Remove the records of runs.")
+    for action in (shown, logs):
+        action.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
+    shown.add_argument("--json", action="store_true", help="print the whole record as JSON")
+    logs.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: all)")
+    removed.add_argument("runs", metavar="RUN", nargs="+", help="run id, or its beginning")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for."""
+    from ci_env.capsule.record import RECORD_VERSION, Record
+    from ci_env.cli.opened import this_store
+    from ci_env.store.blobs import Blobs
+    from ci_env.store.runs import Runs
+
+    store = this_store()
+    runs = Runs(store, Record, version=RECORD_VERSION)
+    if arguments.action == "ls":
+        _list(runs, as_json=arguments.json)
+    elif arguments.action == "show":
+        _show(runs, runs.find(arguments.run), as_json=arguments.json)
+    elif arguments.action == "logs":
+        _print_logs(runs.load(runs.find(arguments.run)), Blobs(store), arguments.step)
+    else:
+        _remove(runs, arguments.runs)
+    return 0
+
+
+def _list(runs: Runs[Record], *, as_json: bool) -> None:
+    import json
+
+    from ci_env.ui.runs import row
+
+    for run_id in runs.ids():
+        record = runs.load(run_id)
+        is_interrupted = record.status == "running" and not runs.is_running(run_id)
+        status = "interrupted" if is_interrupted else record.status
+        if as_json:
+            facts = {"run": run_id, "status": status, "started_at": record.started_at, "file": record.file}
+            sys.stdout.write(json.dumps(facts | {"duration_ms": record.duration_ms}) + "\n")
+        else:
+            sys.stdout.write(row(record, status) + "\n")
+
+
+def _show(runs: Runs[Record], run_id: str, *, as_json: bool) -> None:
+    import json
+
+    from ci_env import codec
+    from ci_env.ui.runs import details
+
+    record = runs.load(run_id)
+    if as_json:
+        sys.stdout.write(json.dumps(codec.encode(record), indent=2) + "\n")
+        return
+    is_interrupted = record.status == "running" and not runs.is_running(run_id)
+    sys.stdout.writelines(line + "\n" for line in details(record, "interrupted" if is_interrupted else record.status))
+
+
+def _print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
+    wanted = [
+        (f"{job.name}/{step.name}", step)
+        for job in record.jobs
+        for step in job.steps
+        if name is None or name in (step.name, f"{job.name}/{step.name}")
+    ]
+    if not wanted:
+        known = ", ".join(f"{job.name}/{step.name}" for job in record.jobs for step in job.steps) or "none"
+        raise ConfigError(f"run {record.run_id} has no step {name!r}", hint=f"its steps: {known}")
+    for title, step in wanted:
+        if step.output is None:
+            continue
+        if len(wanted) > 1:
+            sys.stdout.write(f"=== {title}: {step.status}\n")
+            sys.stdout.flush()
+        with blobs.open(step.output) as log:
+            while piece := log.read(_PIECE):
+                sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+
+
+def _remove(runs: Runs[Record], names: list[str]) -> None:
+    for run_id in dict.fromkeys(runs.find(name) for name in names):
+        runs.remove(run_id)
+        sys.stdout.write(f"{run_id}: removed\n")
