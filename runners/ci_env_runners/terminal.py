@@ -1,7 +1,8 @@
 """The caller's terminal joined to a sandbox's: keys go in, output comes out, the window size follows.
 
 The terminal is put back as it was, however the block ends. Without a terminal (a pipe, a file), standard input is
-passed on as it comes and then ended as Ctrl-D would.
+passed on as it comes and then ended as Ctrl-D would: again and again, since a program that has just set up its terminal
+may have thrown away what was typed before.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from contextlib import contextmanager
 
 _PIECE = 65536
 _END_OF_INPUT = b"\x04"
+_AGAIN_MS = 200
 
 
 def receive_terminal(control: socket.socket) -> tuple[int | None, bytes]:
@@ -32,13 +34,17 @@ def converse(master: int) -> None:
         poll = select.poll()
         poll.register(master, select.POLLIN)
         poll.register(0, select.POLLIN)
+        has_input = True
         while True:
-            for descriptor, _ in poll.poll():
+            ready = poll.poll(None if has_input else _AGAIN_MS)
+            for descriptor, _ in ready:
                 if descriptor == 0 and not _pass_on(0, master):
                     poll.unregister(0)
-                    os.write(master, _END_OF_INPUT)
+                    has_input = False
                 if descriptor == master and not _pass_on(master, 1):
                     return
+            if not has_input and not ready:
+                os.write(master, _END_OF_INPUT)
 
 
 def _pass_on(source: int, target: int) -> bool:
