@@ -48,7 +48,6 @@ def main(requests: socket.socket, mode: str, store: str, first: int, ids: int) -
     try:
         _lower_oom_priority()
         {"root": _become_root, "subordinate": _await_ids, "single": _map_own_id}[mode](requests, store, first, ids)
-        os.chdir(store)
         syscalls.set_dumpable(dumpable=False)
     except Failed as failed:
         tell(requests, {"failed": failed.what, "errno": failed.errno})
@@ -119,11 +118,12 @@ def _become_root(_requests: socket.socket, store: str, first: int, ids: int) -> 
     )
     _do("enter a user namespace", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWUSER))
     os.close(namespace)
-    _become_first()
     _leave_host_mounts()
     attached = syscalls.MOVE_MOUNT_F_EMPTY_PATH
     _do("mount the store", lambda: syscalls.move_mount(tree, "", syscalls.AT_FDCWD, store, attached))
     os.close(tree)
+    os.chdir(store)  # still as the host's root: the way to the store may be closed to others
+    _become_first()
 
 
 def _mapped_namespace(first: int, ids: int) -> int:
@@ -153,7 +153,8 @@ def _mapped_namespace(first: int, ids: int) -> int:
         os.waitpid(maker, 0)
 
 
-def _await_ids(requests: socket.socket, _store: str, _first: int, _ids: int) -> None:
+def _await_ids(requests: socket.socket, store: str, _first: int, _ids: int) -> None:
+    os.chdir(store)
     _do("make a user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
     requests.send(b'{"unshared": true}\n')
     if not requests.recv(1):
@@ -162,7 +163,8 @@ def _await_ids(requests: socket.socket, _store: str, _first: int, _ids: int) -> 
     _leave_host_mounts()
 
 
-def _map_own_id(_requests: socket.socket, _store: str, _first: int, _ids: int) -> None:
+def _map_own_id(_requests: socket.socket, store: str, _first: int, _ids: int) -> None:
+    os.chdir(store)
     uid, gid = os.geteuid(), os.getegid()
     _do("make a user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
     _write("/proc/self/setgroups", "deny", "map an id into a user namespace")
