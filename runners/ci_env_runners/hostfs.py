@@ -12,6 +12,7 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from ci_env.digest import Digest
@@ -21,7 +22,8 @@ OVERLAID = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32
 SHOWN = ("nix", "gnu", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
 """read-only: whole systems that lie elsewhere, and what the package managers know"""
 _PACKAGES = ("var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "lib/apk/db/installed")
-_DEPTH = {"etc": 3}
+_DEPTH = {"usr": 1, "usr/local": 3, "usr/lib": 1, "etc": 3, "opt": 2}
+"""how deep the fingerprint looks; elsewhere at the directory itself"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +48,14 @@ def find() -> HostImage:
 def fingerprint() -> Digest:
     """Return the identity of the operating system, in some milliseconds: from names, sizes and times, not contents.
 
-    Covers what package managers record, the directories two levels deep, and every file of /etc three levels deep. A
-    file that is overwritten in place elsewhere goes unnoticed; where that matters, use an image.
+    Covers what package managers record, the directories where things are installed by hand, those of /etc, and its own
+    files. A file that is overwritten in place elsewhere goes unnoticed; where that matters, use an image.
     """
     digest = hashlib.sha256()
-    for name in (*OVERLAID, *SHOWN):
-        for path, found in _walk(f"/{name}", _DEPTH.get(name, 2), files=name == "etc"):
-            facts = (path, stat.S_IFMT(found.st_mode), found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid)
-            digest.update(repr(facts).encode(errors="surrogateescape"))
+    walks = (_walk(f"/{name}", _DEPTH.get(name, 0)) for name in dict.fromkeys((*OVERLAID, *SHOWN, *_DEPTH)))
+    for path, found in chain(*walks, _files("/etc")):
+        facts = (path, stat.S_IFMT(found.st_mode), found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid)
+        digest.update(repr(facts).encode(errors="surrogateescape"))
     for name in _PACKAGES:
         try:
             digest.update(Path("/", name).read_bytes())
@@ -62,21 +64,24 @@ def fingerprint() -> Digest:
     return Digest(f"sha256:{digest.hexdigest()}")
 
 
-def _walk(path: str, depth: int, *, files: bool) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield directories, and files where asked, down to `depth`; what may not be read is as if it were empty."""
+def _walk(path: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield `path` and the directories below it, down to `depth`; what may not be read is as if it were empty."""
     try:
         yield path, os.lstat(path)
-        if os.path.islink(path):
+        if not depth or os.path.islink(path):
             return
         with os.scandir(path) as entries:
-            found = sorted(entries, key=lambda entry: entry.name)
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
     except OSError:
         return
-    for entry in found:
-        if entry.is_dir(follow_symlinks=False):
-            if depth > 1:
-                yield from _walk(entry.path, depth - 1, files=files)
-        elif files:
+    for name in names:
+        yield from _walk(f"{path}/{name}", depth - 1)
+
+
+def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield what is directly in `path`."""
+    with os.scandir(path) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
             yield entry.path, entry.stat(follow_symlinks=False)
 
 

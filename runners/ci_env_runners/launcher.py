@@ -9,6 +9,7 @@ have asked for a signal at its death. Standard library only.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -53,6 +54,8 @@ def main(requests: socket.socket, mode: str, store: str, first: int, ids: int) -
         tell(requests, {"failed": failed.what, "errno": failed.errno})
         os._exit(1)
     requests.send(b"{}\n")
+    gc.disable()  # what follows is short-lived, and a collection would have a forked process copy all its memory
+    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: the kernel reaps them
     _serve(requests)
 

@@ -1,8 +1,6 @@
-"""Executes mount operations: makes the new root of a sandbox. Runs inside, as root of the user namespace.
+"""Executes mount operations: makes the root of a sandbox. Runs inside, as root of the user namespace.
 
-Every target is resolved below the new root by the kernel (openat2, RESOLVE_IN_ROOT), and every mount goes to the
-descriptor that this gave: no symlink of an image, and no race with a process that shares a mount, leads elsewhere
-(CVE-2021-30465, CVE-2019-19921). Standard library only.
+Every mount goes to a descriptor, which newroot.py has found below the new root. Standard library only.
 """
 
 from __future__ import annotations
@@ -10,20 +8,24 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 
 from ci_env_runners import syscalls
+from ci_env_runners.newroot import NewRoot
 from ci_env_runners.ops import Bind, Copy, Directory, Filesystem, Mask, Op, Overlay, ReadOnly, Symlink, Text
 
 _FIND = os.O_PATH | os.O_CLOEXEC
-_RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
 _TO_DESCRIPTOR = syscalls.MOVE_MOUNT_F_EMPTY_PATH | syscalls.MOVE_MOUNT_T_EMPTY_PATH
 _HIDDEN = (
     syscalls.MOUNT_ATTR_RDONLY | syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC
 )
-_LINKS = 8
 _OVERLAY = syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV
+_OVERLAY_FLAGS = ("userxattr", "volatile")
+"""volatile: nothing is synced to disk, above all not when it is unmounted; the store sees to that, once for a run"""
 _SPACE = "mnt"
 """an empty directory of the store; a filesystem of this mount namespace lies there"""
+_ROOT = f"{_SPACE}/root"
 _COPY = "copy:"
 
 
@@ -47,50 +49,63 @@ def build(ops: tuple[Op, ...]) -> None:
             os.mkdir(f"{_SPACE}/{name}", 0o755)
     except OSError as error:
         raise Failed("make room for the root filesystem", error) from error
-    for op in ops:
-        try:
-            _execute(op)
-        except OSError as error:
-            raise Failed(op.describe(), error) from error
+    first, *others = ops
+    with _telling(first):
+        assert isinstance(first, Overlay), "the root comes first"
+        _mount_overlay(first, os.open(_ROOT, _FIND | os.O_DIRECTORY))
+        root = NewRoot(_ROOT)
+    for op in others:
+        with _telling(op):
+            _execute(op, root)
+    root.close()
     try:
         _enter()
     except OSError as error:
         raise Failed("enter the root filesystem", error) from error
 
 
-def _execute(op: Op) -> None:
+@contextmanager
+def _telling(op: Op) -> Generator[None]:
+    """Say what was being done when a system call failed."""
+    try:
+        yield
+    except OSError as error:
+        raise Failed(op.describe(), error) from error
+
+
+def _execute(op: Op, root: NewRoot) -> None:
     match op:
         case Overlay():
-            _mount_overlay(op)
+            _mount_overlay(op, root.directory(op.target))
         case Filesystem():
-            _mount_filesystem(op)
+            _mount_filesystem(op, root)
         case Bind():
-            _bind(op)
+            _bind(op, root)
         case Text():
-            _provide(op)
+            _provide(op, root)
         case Copy():
             _copy(op.source, f"{_SPACE}/copies/{op.name}")
         case Directory():
-            _have_directory(op)
+            _have_directory(op, root)
         case Symlink():
-            _have_symlink(op)
+            _have_symlink(op, root)
         case Mask():
-            _mask(op.target)
+            _mask(op.target, root)
         case ReadOnly():
-            _make_read_only(op.target)
+            _make_read_only(op.target, root)
 
 
 def _enter() -> None:
     """Swap roots and let go of the old one, by the descriptor: the same place holds both (pivot_root(2), NOTES)."""
-    os.chdir(f"{_SPACE}/root")
+    os.chdir(_ROOT)
     syscalls.pivot_root(".", ".")
     syscalls.umount(".", syscalls.MNT_DETACH)
     os.chdir("/")
 
 
-def _mount_overlay(op: Overlay) -> None:
+def _mount_overlay(op: Overlay, target: int) -> None:
+    """Mount an overlay on the descriptor `target`, which is closed."""
     lowers = [_lower(lower) for lower in op.lowers]
-    target = _directory(op.target)
     try:
         filesystem = syscalls.fsopen("overlay")
         try:
@@ -104,26 +119,25 @@ def _mount_overlay(op: Overlay) -> None:
             return
         for name, value in (("upperdir", op.upper), ("workdir", op.work)):
             syscalls.fsconfig(filesystem, syscalls.FSCONFIG_SET_STRING, name, value)
-        syscalls.fsconfig(filesystem, syscalls.FSCONFIG_SET_FLAG, "userxattr", None)
+        for name in _OVERLAY_FLAGS:
+            syscalls.fsconfig(filesystem, syscalls.FSCONFIG_SET_FLAG, name, None)
         _attach(_created(filesystem, _OVERLAY), target)
     finally:
         os.close(target)
 
 
 def _mount_overlay_at_once(op: Overlay, lowers: list[str], target: int) -> None:
-    options = f"lowerdir={':'.join(reversed(lowers))},upperdir={op.upper},workdir={op.work},userxattr"
-    syscalls.mount("overlay", f"/proc/self/fd/{target}", "overlay", 0, options)
-    mounted = _directory(op.target)
-    syscalls.mount_setattr(mounted, "", syscalls.AT_EMPTY_PATH, _OVERLAY)
-    os.close(mounted)
+    options = f"lowerdir={':'.join(reversed(lowers))},upperdir={op.upper},workdir={op.work},{','.join(_OVERLAY_FLAGS)}"
+    flags = syscalls.MS_NOSUID | syscalls.MS_NODEV
+    syscalls.mount("overlay", f"/proc/self/fd/{target}", "overlay", flags, options)
 
 
 def _lower(lower: str) -> str:
     return f"{_SPACE}/copies/{lower.removeprefix(_COPY)}" if lower.startswith(_COPY) else lower
 
 
-def _mount_filesystem(op: Filesystem) -> None:
-    target = _directory(op.target)
+def _mount_filesystem(op: Filesystem, root: NewRoot) -> None:
+    target = root.directory(op.target)
     try:
         filesystem = syscalls.fsopen(op.kind)
         for name, value in op.options:
@@ -136,10 +150,10 @@ def _mount_filesystem(op: Filesystem) -> None:
         os.close(target)
 
 
-def _bind(op: Bind) -> None:
+def _bind(op: Bind, root: NewRoot) -> None:
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if op.recursive else 0)
     tree = syscalls.open_tree(syscalls.AT_FDCWD, op.source, flags)
-    target = _directory(op.target) if stat.S_ISDIR(os.fstat(tree).st_mode) else _file(op.target)
+    target = root.directory(op.target) if stat.S_ISDIR(os.fstat(tree).st_mode) else root.file(op.target)
     try:
         _set_attributes(tree, op.attributes, recursive=op.recursive)
         _attach(tree, target)
@@ -147,12 +161,12 @@ def _bind(op: Bind) -> None:
         os.close(target)
 
 
-def _provide(op: Text) -> None:
+def _provide(op: Text, root: NewRoot) -> None:
     source = f"{_SPACE}/files/{op.target.replace('/', '_')}"
     with open(source, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(op.content)
         os.fchmod(file.fileno(), 0o644)
-    target = _file(op.target)
+    target = root.file(op.target)
     tree = syscalls.open_tree(syscalls.AT_FDCWD, source, syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC)
     _set_attributes(tree, syscalls.MOUNT_ATTR_NOSUID | syscalls.MOUNT_ATTR_NODEV | syscalls.MOUNT_ATTR_NOEXEC)
     _attach(tree, target)
@@ -186,19 +200,19 @@ def _copy_file(source: str, destination: str) -> None:
         os.utime(destination, ns=(found.st_mtime_ns, found.st_mtime_ns))
 
 
-def _have_directory(op: Directory) -> None:
-    found = _find(op.target)
+def _have_directory(op: Directory, root: NewRoot) -> None:
+    found = root.find(op.target)
     if found is None:
-        os.close(_directory(op.target))
-        parent, name = _parent(op.target)
+        os.close(root.directory(op.target))
+        parent, name = root.parent(op.target)
         os.chmod(name, op.mode, dir_fd=parent)
         os.close(parent)
     else:
         os.close(found)
 
 
-def _have_symlink(op: Symlink) -> None:
-    parent, name = _parent(op.target)
+def _have_symlink(op: Symlink, root: NewRoot) -> None:
+    parent, name = root.parent(op.target)
     try:
         os.symlink(op.to, name, dir_fd=parent)
     except FileExistsError:
@@ -207,8 +221,8 @@ def _have_symlink(op: Symlink) -> None:
         os.close(parent)
 
 
-def _mask(target: str) -> None:
-    found = _find(target)
+def _mask(target: str, root: NewRoot) -> None:
+    found = root.find(target)
     if found is None:
         return
     if stat.S_ISDIR(os.fstat(found).st_mode):
@@ -222,8 +236,8 @@ def _mask(target: str) -> None:
     os.close(found)
 
 
-def _make_read_only(target: str) -> None:
-    found = _find(target)
+def _make_read_only(target: str, root: NewRoot) -> None:
+    found = root.find(target)
     if found is None:
         return
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | syscalls.AT_EMPTY_PATH | syscalls.AT_RECURSIVE
@@ -254,62 +268,3 @@ def _attach(mount: int, target: int) -> None:
         syscalls.move_mount(mount, "", target, "", _TO_DESCRIPTOR)
     finally:
         os.close(mount)
-
-
-def _open(path: str, flags: int) -> int:
-    """Open a path of the new root; links are followed inside it."""
-    root = os.open(f"{_SPACE}/root", _FIND | os.O_DIRECTORY)
-    try:
-        return syscalls.openat2(root, path.lstrip("/") or ".", flags | os.O_CLOEXEC, 0, _RESOLVE)
-    finally:
-        os.close(root)
-
-
-def _find(path: str) -> int | None:
-    try:
-        return _open(path, _FIND)
-    except FileNotFoundError:
-        return None
-
-
-def _parent(path: str) -> tuple[int, str]:
-    """Return the directory that holds `path`, made where there is none, open and not by way of a last link."""
-    head, _, name = path.rstrip("/").rpartition("/")
-    return _directory(head or "/"), name
-
-
-def _directory(path: str) -> int:
-    """Return the directory at `path`; made, with those above it, where there is nothing."""
-    found = _find(path)
-    if found is None:
-        parent, name = _parent(path)
-        try:
-            os.mkdir(name, 0o755, dir_fd=parent)
-        finally:
-            os.close(parent)
-        found = _open(path, _FIND)
-    if not stat.S_ISDIR(os.fstat(found).st_mode):
-        os.close(found)
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    return found
-
-
-def _file(path: str, links: int = _LINKS) -> int:
-    """Return the file at `path`; an empty one, made where there is nothing or a link to nothing."""
-    found = _find(path)
-    if found is not None:
-        return found
-    if not links:
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    parent, name = _parent(path)
-    try:
-        os.close(
-            os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644, dir_fd=parent)
-        )
-    except FileExistsError:  # a link
-        to = os.readlink(name, dir_fd=parent)
-        head = path.rpartition("/")[0]
-        return _file(to if to.startswith("/") else f"{head}/{to}", links - 1)
-    finally:
-        os.close(parent)
-    return _open(path, _FIND)
