@@ -1,0 +1,52 @@
+"""The limits of a step's log, and what its readers are told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ci_env.errors import HostError
+from ci_env.execute.log import MAX_LINE_BYTES, MAX_LOG_BYTES, StepLog
+
+
+def test_a_long_line_says_what_is_missing(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = StepLog(tmp_path / "log", lines.append)
+    log.feed(b"x" * MAX_LINE_BYTES + b"12345")
+    log.feed(b"67\nnext\n")
+    log.close()
+    assert lines == ["x" * MAX_LINE_BYTES + " [ci-env: 7 more bytes of this line are not kept]", "next"]
+
+
+def test_a_long_log_says_where_it_ends(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = StepLog(tmp_path / "log", lines.append)
+    line = b"y" * (MAX_LINE_BYTES - 1) + b"\n"
+    for _ in range(MAX_LOG_BYTES // len(line) + 10):
+        log.feed(line)
+    log.feed(b"the end\n")
+    log.close()
+    assert (tmp_path / "log").stat().st_size < MAX_LOG_BYTES + MAX_LINE_BYTES
+    assert lines[-1] == "[ci-env: output beyond 64 MiB is not kept]"
+    assert log.tail()[-1] == lines[-1]
+
+
+def test_the_last_line_needs_no_newline(tmp_path: Path) -> None:
+    lines: list[str] = []
+    log = StepLog(tmp_path / "log", lines.append)
+    log.feed(b"one\ntwo")
+    log.close()
+    assert (lines, log.tail()) == (["one", "two"], ("one", "two"))
+    assert (tmp_path / "log").read_bytes() == b"one\ntwo"
+
+
+def test_no_output_is_an_empty_log(tmp_path: Path) -> None:
+    log = StepLog(tmp_path / "log", list[str]().append)
+    log.close()
+    assert (log.tail(), (tmp_path / "log").read_bytes()) == ((), b"")
+
+
+def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
+    with pytest.raises(HostError, match="cannot write"):
+        StepLog(tmp_path / "absent" / "log", list[str]().append)
