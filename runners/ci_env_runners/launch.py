@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import signal
 import socket
 import sys
 import threading
@@ -113,7 +114,15 @@ def _spawn(theirs: socket.socket, arguments: list[str]) -> int:
     actions = [(os.POSIX_SPAWN_DUP2, theirs.fileno(), _REQUESTS)]
     if theirs.fileno() == _REQUESTS:  # dup2(2) to itself would leave it to be closed at exec
         os.set_inheritable(_REQUESTS, True)
-    return os.posix_spawn(sys.executable, argv, _environment(), file_actions=actions)
+    # what the caller ignores or blocks would be ignored and blocked by steps too: both outlive execve(2)
+    return os.posix_spawn(
+        sys.executable,
+        argv,
+        _environment(),
+        file_actions=actions,
+        setsigmask=(),
+        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
+    )
 
 
 def _refused(what: str, error: int, store: Path) -> HostError:

@@ -22,7 +22,7 @@ from ci_env_runners.control import receive, tell
 from ci_env_runners.mounts import Failed
 
 _IDMAP = syscalls.MOUNT_ATTR_IDMAP
-_OOM_SCORE = "500"
+_OOM_SCORE = 500
 _MAX_DESCRIPTORS = 3
 _REQUESTS = 3
 _EVERYTHING = 1 << 20
@@ -106,9 +106,11 @@ def _run_as_owner(control: socket.socket, stdin: int, stdout: int) -> None:
 
 
 def _lower_oom_priority() -> None:
-    """Have the kernel end steps before what else this user runs."""
-    with open("/proc/self/oom_score_adj", "w") as file:
-        file.write(_OOM_SCORE)
+    """Have the kernel end steps before what else this user runs. A container's higher score only root may lower."""
+    with open("/proc/self/oom_score_adj", "r+") as file:
+        if int(file.read()) < _OOM_SCORE:
+            file.seek(0)
+            file.write(str(_OOM_SCORE))
 
 
 def _become_root(_requests: socket.socket, store: str, first: int, ids: int) -> None:

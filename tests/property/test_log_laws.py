@@ -1,4 +1,4 @@
-"""A step's log: however its output is cut into pieces, the log and the lines are the same; nothing grows without bound."""
+"""A step's log: the same however its output is cut into pieces, and never without bound."""
 
 from __future__ import annotations
 
