@@ -19,9 +19,14 @@ class Snapshot:
     """make sure that layers are there, in their order"""
 
     def on_top(self, layer: Digest, make: Callable[[], None] | None = None) -> Snapshot:
-        """Return this with one more layer, which `make` makes if it is not there."""
+        """Return this with one more layer, which `make` makes if it is not there.
+
+        A layer that is there already moves up, since overlayfs refuses to take one twice (ELOOP). Only a source layer
+        can come again: it has files and no whiteouts, so that on top it hides all that it gave below.
+        """
         makers = self.makers if make is None else (*self.makers, make)
-        return replace(self, layers=(*self.layers, layer), makers=makers)
+        below = tuple(known for known in self.layers if known != layer)
+        return replace(self, layers=(*below, layer), makers=makers)
 
     def make(self) -> Snapshot:
         """Have all layers; return the same without anything left to make."""
