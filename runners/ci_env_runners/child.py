@@ -25,7 +25,7 @@ from typing import NoReturn
 
 from ci_env_runners import syscalls
 from ci_env_runners.control import receive, tell
-from ci_env_runners.identity import Identity, Unknown, look_up
+from ci_env_runners.identity import Beyond, Identity, Unknown, look_up
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.privileges import give_up
@@ -38,6 +38,13 @@ _NOT_EXECUTABLE = 126
 _EVERYTHING = 1 << 20
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 """Python ignores or catches some of them, and what is ignored stays so across execve(2)"""
+
+
+class _BadWorkdir(Exception):  # a result, told to whom it concerns
+    def __init__(self, path: str, error: OSError) -> None:
+        super().__init__(path)
+        self.path = path
+        self.errno = error.errno or 0
 
 
 def monitor(control: socket.socket, output: int) -> NoReturn:
@@ -81,8 +88,11 @@ def _guarded(control: socket.socket, work: object) -> NoReturn:
         work()  # type: ignore[operator]  # a callable: typing.Callable would be one more import in every sandbox
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "mount", "call": failed.call})
-    except Unknown as unknown:
-        tell(control, {"failed": str(unknown), "errno": 0, "kind": "user"})
+    except _BadWorkdir as bad:
+        tell(control, {"failed": f"use the working directory {bad.path}", "errno": bad.errno, "kind": "workdir"})
+    except (Unknown, Beyond) as error:
+        kind = "ids" if isinstance(error, Beyond) else "user"
+        tell(control, {"failed": str(error), "errno": 0, "kind": kind})
     except OSError as error:
         call = str(error.filename or "")
         tell(control, {"failed": "start the step", "errno": error.errno or 0, "kind": "start", "call": call})
@@ -105,9 +115,12 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     if spec.has_own_network:
         _bring_up_loopback()
     identity = look_up(spec.user, ids=spec.ids)
-    _have_workdir(spec.workdir, identity)
+    try:
+        _have_workdir(spec.workdir, identity)
+    except OSError as error:
+        raise _BadWorkdir(spec.workdir, error) from error
     if spec.terminal:
-        output = _open_terminal(control)
+        output = _open_terminal(control, identity)
     signal.signal(signal.SIGTERM, _pass_on)
     step = os.fork()
     if step == 0:
@@ -144,12 +157,13 @@ def _have_workdir(path: str, identity: Identity) -> None:
         os.chown(path, identity.uid, identity.gid)
 
 
-def _open_terminal(control: socket.socket) -> int:
-    """Make a terminal of this sandbox's own devpts; its other side goes to the caller."""
+def _open_terminal(control: socket.socket, identity: Identity) -> int:
+    """Make a terminal of this sandbox's own devpts, the step's user's; its other side goes to the caller."""
     master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
     fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # TIOCSPTLCK: unlock
     (number,) = struct.unpack("I", fcntl.ioctl(master, 0x80045430, struct.pack("I", 0)))  # TIOCGPTN
     slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
+    os.fchown(slave, identity.uid, -1)
     control.sendmsg([b"\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))])
     os.close(master)
     return slave
@@ -170,7 +184,7 @@ def _become(spec: Spec, identity: Identity, output: int) -> None:
     _enter_workdir(spec.workdir)
     os.umask(spec.umask)
     env = {"HOME": identity.home, **spec.env}
-    path = env.get("PATH", "")
+    path = env.get("PATH", os.defpath)
     give_up(identity, has_many_ids=spec.ids > 1, seccomp=bytes.fromhex(spec.seccomp))
     os.closerange(3, _EVERYTHING)
     os._exit(_execute(spec.argv, env, path))

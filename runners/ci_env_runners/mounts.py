@@ -44,7 +44,9 @@ def build(ops: tuple[Op, ...]) -> None:
     try:
         space = syscalls.fsopen("tmpfs")
         syscalls.fsconfig(space, syscalls.FSCONFIG_SET_STRING, "mode", "0755")
-        _attach(_created(space, 0), os.open(_SPACE, _FIND))
+        place = os.open(_SPACE, _FIND)
+        _attach(_created(space, 0), place)
+        os.close(place)  # no descriptor of a directory outside may be left: it leads back there
         for name in ("root", "files", "copies"):
             os.mkdir(f"{_SPACE}/{name}", 0o755)
     except OSError as error:
@@ -137,7 +139,7 @@ def _lower(lower: str) -> str:
 
 
 def _mount_filesystem(op: Filesystem, root: NewRoot) -> None:
-    target = root.directory(op.target)
+    target = root.own_directory(op.target)
     try:
         filesystem = syscalls.fsopen(op.kind)
         for name, value in op.options:
@@ -153,7 +155,8 @@ def _mount_filesystem(op: Filesystem, root: NewRoot) -> None:
 def _bind(op: Bind, root: NewRoot) -> None:
     flags = syscalls.OPEN_TREE_CLONE | syscalls.OPEN_TREE_CLOEXEC | (syscalls.AT_RECURSIVE if op.recursive else 0)
     tree = syscalls.open_tree(syscalls.AT_FDCWD, op.source, flags)
-    target = root.directory(op.target) if stat.S_ISDIR(os.fstat(tree).st_mode) else root.file(op.target)
+    find = root.own_directory if op.recursive else root.directory
+    target = find(op.target) if stat.S_ISDIR(os.fstat(tree).st_mode) else root.file(op.target)
     try:
         _set_attributes(tree, op.attributes, recursive=op.recursive)
         _attach(tree, target)

@@ -8,17 +8,16 @@ from __future__ import annotations
 import json
 import os
 import select
-import signal
 import socket
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING
 
-from ci_env.errors import ConfigError, HostError
 from ci_env.ports import Ability, Exit, Sandbox
+from ci_env_runners.ending import Reason, ended
 
 if TYPE_CHECKING:
     from ci_env.digest import Digest
@@ -66,12 +65,13 @@ class NamespaceRunner:
         self._lock = threading.Lock()
         self._launcher: Launcher | None = None
         self._running: set[socket.socket] = set()
-        self._cancelled: Literal["no", "politely", "now"] = "no"
+        self._is_cancelled = False
         self._kill_at = 0.0
 
     def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
         """Run to the end, see ports.Runner."""
         reader, writer = os.pipe()
+        os.fchmod(writer, 0o666)  # the step, another user, may open it again as /dev/stdout
         try:
             control = self._start(sandbox, writer, terminal=False)
         except BaseException:
@@ -92,10 +92,12 @@ class NamespaceRunner:
         with self._start(sandbox, None, terminal=True) as control, self._known(control):
             master, said = receive_terminal(control)
             if master is not None:
-                converse(master)
-                os.close(master)
-                said = b"".join(iter(lambda: control.recv(_PIECE), b""))
-            return _ended(said, "exit", self._launched().ids.mode)
+                try:
+                    converse(master, lambda: self._end_if_cancelled(control))
+                finally:
+                    os.close(master)
+                said = b"".join(iter(lambda: _heard(control), b""))
+            return self._ended(said, "exit")
 
     def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:
         """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
@@ -113,8 +115,8 @@ class NamespaceRunner:
 
     def cancel(self, *, now: bool) -> None:
         """End all that runs. Only sets things: what waits for a process looks at them twice a second at least."""
-        self._cancelled = "now" if now else "politely"
         self._kill_at = time.monotonic() + (0 if now else GRACE_S)
+        self._is_cancelled = True
         for control in tuple(self._running):
             _wish(control, b"K" if now else b"T")
 
@@ -173,14 +175,14 @@ class NamespaceRunner:
     def _known(self, control: socket.socket) -> Generator[None]:
         """Have `cancel` reach the sandbox inside the block; it has ended after it."""
         self._running.add(control)
-        if self._cancelled != "no":
+        if self._is_cancelled:
             _wish(control, b"K")
         try:
             yield
         finally:
             self._running.discard(control)
             _wish(control, b"K")
-            while control.recv(_PIECE):  # to its end, which is that of everything inside
+            while _heard(control):  # to its end, which is that of everything inside
                 pass
 
     def _follow(
@@ -189,14 +191,14 @@ class NamespaceRunner:
         """Pass on what the step writes until it, and everything that it has started, has ended."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         said = b""
-        reason: Literal["exit", "timeout"] = "exit"
+        reason: Reason = "exit"
         poll = select.poll()
         poll.register(reader, select.POLLIN)
         poll.register(control, select.POLLIN)
         open_ends = 2
         while open_ends:
             for descriptor, _ in poll.poll(_TICK_MS):
-                piece = os.read(descriptor, _PIECE)
+                piece = os.read(reader, _PIECE) if descriptor == reader else _heard(control)
                 if not piece:
                     poll.unregister(descriptor)
                     open_ends -= 1
@@ -204,56 +206,33 @@ class NamespaceRunner:
                     output(piece)
                 else:
                     said += piece
-            now = time.monotonic()
-            if deadline is not None and now >= deadline and not said:
+            if deadline is not None and time.monotonic() >= deadline and not said:
                 reason, deadline = "timeout", None
                 _wish(control, b"K")
-            if self._cancelled != "no" and now >= self._kill_at:
-                _wish(control, b"K")
-        if self._cancelled != "no":
-            return _ended(said, "cancelled", self._launched().ids.mode)
-        return _ended(said, reason, self._launched().ids.mode)
+            self._end_if_cancelled(control)
+        return self._ended(said, reason)
 
+    def _end_if_cancelled(self, control: socket.socket) -> None:
+        """Kill what has been asked to end and has not done so in time."""
+        if self._is_cancelled and time.monotonic() >= self._kill_at:
+            _wish(control, b"K")
 
-def _ended(said: bytes, reason: Literal["exit", "timeout", "cancelled"], mode: str) -> Exit:
-    """Return how the step ended, by what PID 1 said; killed with its namespace, it said nothing."""
-    if not said.strip():
-        if reason == "exit":
-            raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
-        return Exit(None, int(signal.SIGKILL), reason)
-    answer = cast("dict[str, object]", json.loads(said))
-    if "failed" in answer:
-        raise _failure(answer, mode)
-    code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
-    if reason == "exit" and code < 0:
-        return Exit(None, -code, "signal")
-    return Exit(code if code >= 0 else None, -code if code < 0 else None, reason)
-
-
-def _failure(answer: dict[str, object], mode: str) -> Exception:
-    what, error = str(answer["failed"]), cast("int", answer["errno"])
-    kind = answer["kind"]
-    if kind == "user":
-        if mode == "single":
-            hint = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
-            return HostError(what, hint=hint)
-        return ConfigError(what, hint="`user:` takes names and numbers of the image's /etc/passwd and /etc/group")
-    if kind == "bug":
-        return RuntimeError(f"in a sandbox: {what}")
-    reason = os.strerror(error) if error else "for no known reason"
-    if kind == "namespace":
-        from ci_env_runners.probe import explain_user_namespace_refusal
-
-        reason, fix = explain_user_namespace_refusal(error)
-        return HostError(f"cannot {what}: {reason}", hint=f"{fix}\n`ci-env doctor` tells more")
-    call = f" ({answer['call']})" if answer.get("call") else ""
-    return HostError(f"cannot {what}: {reason}{call}", hint="`ci-env doctor` says what this host lacks")
+    def _ended(self, said: bytes, reason: Reason) -> Exit:
+        return ended(said, "cancelled" if self._is_cancelled else reason, self._launched().ids.mode)
 
 
 def _wish(control: socket.socket, wish: bytes) -> None:
     """Ask for an end; a sandbox that has ended needs no asking."""
     with suppress(OSError):
         control.send(wish)
+
+
+def _heard(control: socket.socket) -> bytes:
+    """Return a piece of what is said inside, nothing at the end: a wish that came too late to be read is no error."""
+    try:
+        return control.recv(_PIECE)
+    except ConnectionResetError:
+        return b""
 
 
 def _host_names(layer: Path) -> frozenset[str]:

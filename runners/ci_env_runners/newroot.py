@@ -15,6 +15,7 @@ from ci_env_runners import syscalls
 
 _FIND = os.O_PATH | os.O_CLOEXEC
 _RESOLVE = syscalls.RESOLVE_IN_ROOT | syscalls.RESOLVE_NO_MAGICLINKS
+_NO_LINKS = _RESOLVE | syscalls.RESOLVE_NO_SYMLINKS
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _LINKS = 8
 
@@ -55,6 +56,11 @@ class NewRoot:
             os.close(found)
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
         return found
+
+    def own_directory(self, path: str) -> int:
+        """Return the directory at `path`, one that no symbolic link leads to; made where there is nothing."""
+        os.close(self.directory(path))
+        return syscalls.openat2(self._descriptor, path.lstrip("/"), _FIND | os.O_DIRECTORY, 0, _NO_LINKS)
 
     def file(self, path: str) -> int:
         """Return the file at `path`; an empty one, made where there is nothing or a link to nothing."""

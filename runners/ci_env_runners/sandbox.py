@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci_env.ports import Bind, Sandbox
+from ci_env.errors import ConfigError
+from ci_env.ports import Bind, Process, Sandbox
 from ci_env_runners import ops, syscalls
 from ci_env_runners.hostfs import HostImage
 from ci_env_runners.ops import Op, Spec
@@ -38,6 +39,7 @@ _MASKED = (
 )
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
+_SHOWN = 80
 _LOCAL_NAMES = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
 
 
@@ -61,6 +63,7 @@ class Surroundings:
 def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
     """Return the sandbox as operations and a process."""
     process = sandbox.process
+    _refuse_null(process)
     has_own_network = process.network != "host"
     return Spec(
         ops=tuple(_ops(sandbox, around, has_own_network=has_own_network)),
@@ -78,6 +81,14 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
     )
 
 
+def _refuse_null(process: Process) -> None:
+    """Refuse text that execve(2) would end at a null character. ConfigError says which."""
+    for what, texts in (("command", process.argv), ("environment", (*process.env, *process.env.values()))):
+        for text in texts:
+            if "\0" in text:
+                raise ConfigError(f"a null character in the {what} of a step: {text[:_SHOWN]!r}")
+
+
 def upper_directories(sandbox: Sandbox, around: Surroundings) -> tuple[str, ...]:
     """Return the directories that must be there, and empty, for the overlays to write to: upper and work ones."""
     names = ["root", *(f"host/{name}" for name in _overlaid(around.host_image))]
@@ -88,10 +99,10 @@ def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> It
     yield _overlay("/", "root", sandbox, around, _root_lowers(sandbox, around))
     if around.host_image is not None:
         yield from _host(around.host_image, sandbox, around)
-    yield from _devices()
-    yield from _kernel_filesystems(has_own_network=has_own_network)
     yield from _names(sandbox, around, has_own_network=has_own_network)
     yield from (_bind(bind, around) for bind in sandbox.binds)
+    yield from _devices()  # from here on: what no link of an image and no bind of a user may lead to
+    yield from _kernel_filesystems(has_own_network=has_own_network)
     yield from map(ops.Mask, _MASKED)
     yield from map(ops.ReadOnly, _READ_ONLY)
 

@@ -14,12 +14,12 @@ import signal
 import socket
 import termios
 import tty
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 _PIECE = 65536
 _END_OF_INPUT = b"\x04"
-_AGAIN_MS = 200
+_TICK_MS = 200
 
 
 def receive_terminal(control: socket.socket) -> tuple[int | None, bytes]:
@@ -28,36 +28,62 @@ def receive_terminal(control: socket.socket) -> tuple[int | None, bytes]:
     return (descriptors[0], b"") if descriptors else (None, content)
 
 
-def converse(master: int) -> None:
-    """Pass on what is typed and what is shown, until the last process inside has let go of the terminal."""
+def converse(master: int, tick: Callable[[], None]) -> None:
+    """Pass on what is typed and what is shown, until the last process inside has let go of the terminal.
+
+    Never waits for one of the two alone: a program that echoes stops reading until what it writes is read. `tick` is
+    called several times a second.
+    """
+    os.set_blocking(master, False)
     with _raw(0), _window_size_followed(master):
-        poll = select.poll()
-        poll.register(master, select.POLLIN)
-        poll.register(0, select.POLLIN)
-        has_input = True
+        typed, has_input = b"", True
         while True:
-            ready = poll.poll(None if has_input else _AGAIN_MS)
-            for descriptor, _ in ready:
-                if descriptor == 0 and not _pass_on(0, master):
-                    poll.unregister(0)
-                    has_input = False
-                if descriptor == master and not _pass_on(master, 1):
+            tick()
+            ready = _ready(master, is_writing=bool(typed), is_reading=has_input and not typed)
+            if 0 in ready:
+                typed = _read(0)
+                has_input = bool(typed)
+            if ready.get(master, 0) & select.POLLOUT:
+                typed = typed[_write_some(master, typed) :]
+            if ready.get(master, 0) & ~select.POLLOUT:
+                shown = _read(master)
+                if not shown:
                     return
+                _write(1, shown)
             if not has_input and not ready:
-                os.write(master, _END_OF_INPUT)
+                typed = _END_OF_INPUT
 
 
-def _pass_on(source: int, target: int) -> bool:
-    """Pass a piece on; False at the end. Linux ends a terminal whose processes are gone with EIO (pty(7))."""
+def _ready(master: int, *, is_writing: bool, is_reading: bool) -> dict[int, int]:
+    poll = select.poll()
+    poll.register(master, select.POLLIN | (select.POLLOUT if is_writing else 0))
+    if is_reading:
+        poll.register(0, select.POLLIN)
+    return dict(poll.poll(_TICK_MS))
+
+
+def _read(source: int) -> bytes:
+    """Return a piece, nothing at the end. Linux ends a terminal whose processes are gone with EIO (pty(7))."""
     try:
-        piece = memoryview(os.read(source, _PIECE))
+        return os.read(source, _PIECE)
     except OSError:
-        return False
-    if not piece:
-        return False
+        return b""
+
+
+def _write_some(target: int, content: bytes) -> int:
+    """Write what there is room for; what nobody is left to read counts as written."""
+    try:
+        return os.write(target, content)
+    except BlockingIOError:
+        return 0
+    except OSError:
+        return len(content)
+
+
+def _write(target: int, content: bytes) -> None:
+    piece = memoryview(content)
     while piece:
         piece = piece[os.write(target, piece) :]
-    return True
 
 
 @contextmanager

@@ -1,0 +1,81 @@
+"""How a sandbox ended, from what its PID 1 said (child.py): an Exit, or the error that explains why there was none."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Literal, cast
+
+from ci_env.errors import ConfigError, HostError
+from ci_env.ports import Exit
+
+Reason = Literal["exit", "timeout", "cancelled"]
+_LIMITS = {
+    "max_mnt_namespaces": "mount",
+    "max_pid_namespaces": "PID",
+    "max_net_namespaces": "network",
+    "max_uts_namespaces": "UTS",
+    "max_ipc_namespaces": "IPC",
+    "max_cgroup_namespaces": "cgroup",
+}
+_UNSUITABLE = (errno.ELOOP, errno.ENOTDIR, errno.EEXIST)
+_UNSUITABLE_HINT = "the image has a file or a symbolic link there; /dev, /proc and /sys must be directories of its own"
+_SINGLE = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
+
+
+def ended(said: bytes, reason: Reason, mode: str) -> Exit:
+    """Return how the step ended. PID 1 said nothing where it was killed with its namespace.
+
+    Only its first line counts: what could not become the step says so itself, and then ends like one.
+    """
+    first, _, _ = said.strip().partition(b"\n")
+    if not first:
+        if reason == "exit":
+            raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
+        return Exit(None, int(signal.SIGKILL), reason)
+    answer = cast("dict[str, object]", json.loads(first))
+    if "failed" in answer:
+        raise _failure(answer, mode)
+    code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
+    if reason == "exit" and code < 0:
+        return Exit(None, -code, "signal")
+    return Exit(code if code >= 0 else None, -code if code < 0 else None, reason)
+
+
+def _failure(answer: dict[str, object], mode: str) -> Exception:
+    what, error, kind = str(answer["failed"]), cast("int", answer["errno"]), answer["kind"]
+    if kind == "user":
+        return ConfigError(what, hint="`user:` takes names and numbers of the image's /etc/passwd and /etc/group")
+    if kind == "ids":
+        return HostError(what, hint=_SINGLE if mode == "single" else "use a user with a smaller id")
+    if kind == "bug":
+        return RuntimeError(f"in a sandbox: {what}")
+    reason = os.strerror(error) if error else "for no known reason"
+    call = f" ({answer['call']})" if answer.get("call") else ""
+    if kind == "workdir":
+        return ConfigError(f"cannot {what}: {reason}", hint="`workdir:` must lead to a directory of the rootfs")
+    if kind == "namespace":
+        return _refused(what, reason)
+    if kind == "mount" and error in _UNSUITABLE:
+        return ConfigError(f"cannot {what}: {reason}", hint=_UNSUITABLE_HINT)
+    return HostError(f"cannot {what}: {reason}{call}", hint="`ci-env doctor` says what this host lacks")
+
+
+def _refused(what: str, reason: str) -> HostError:
+    """Return why a namespace was not to be had: a limit of 0 is named, whatever else it may be is for doctor."""
+    for file, kind in _LIMITS.items():
+        if _is_zero(file):
+            setting = f"user.{file}"
+            fix = f"allow {kind} namespaces:\n$ sudo sysctl -w {setting}=15000"
+            return HostError(f"cannot {what}: {setting} is 0", hint=f"{fix}\n`ci-env doctor` tells more")
+    return HostError(f"cannot {what}: {reason} (unshare)", hint="`ci-env doctor` says what this host lacks")
+
+
+def _is_zero(file: str) -> bool:
+    try:
+        return Path("/proc/sys/user", file).read_text().strip() == "0"
+    except OSError:
+        return False
