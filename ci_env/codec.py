@@ -25,7 +25,7 @@ T = TypeVar("T", bound="DataclassInstance")
 def encode(value: object) -> Json:
     """Return `value` as JSON data: dataclasses and mappings as objects, tuples as arrays."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {name: encode(getattr(value, name)) for name in _field_types(type(value))}
+        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, tuple):
         return [encode(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, Mapping):
