@@ -1,0 +1,48 @@
+"""Processes of this machine, found by their command line, in whatever namespace they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Found:
+    pid: int
+
+    def parent(self) -> Found:
+        stat = Path(f"/proc/{self.pid}/stat").read_text()
+        return Found(int(stat.rpartition(")")[2].split()[1]))
+
+    def signal(self, name: str) -> None:
+        os.kill(self.pid, signal.Signals[f"SIG{name}"])
+
+
+def running(words: str) -> list[Found]:
+    """Return the processes whose command line is `words`; what has ended and awaits its parent does not count."""
+    found: list[Found] = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdecimal():
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if command.rstrip(b"\0").replace(b"\0", b" ").decode(errors="replace") == words:
+                found.append(Found(int(process.name)))
+    return found
+
+
+def wait_until(check: Callable[[], T], timeout_s: float = 10) -> T:
+    """Return what `check` gives once that is true."""
+    deadline = time.monotonic() + timeout_s
+    while not (result := check()):
+        assert time.monotonic() < deadline, "it did not come to that"
+        time.sleep(0.02)
+    return result
