@@ -14,20 +14,21 @@ from collections.abc import Iterator
 
 _PIECE = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_PARTS = (b"root", b"host")
 _OPAQUE = "user.overlay.opaque"
 
 
 def digest(directory: bytes) -> str:
-    """Return `sha256:HEX` of everything below `directory`."""
+    """Return `sha256:HEX` of all that a step left in the layer `directory`, not of what the store keeps there."""
     whole = hashlib.sha256()
-    for path, found in _walk(directory):
+    for path, found in _walk([os.path.join(directory, name) for name in _PARTS]):
         facts = b"%o %d %d %d " % (found.st_mode, found.st_uid, found.st_gid, found.st_rdev)
         whole.update(facts + hashlib.sha256(os.path.relpath(path, directory)).digest() + _content(path, found))
     return f"sha256:{whole.hexdigest()}"
 
 
-def _walk(top: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
-    pending = [top]
+def _walk(tops: list[bytes]) -> Iterator[tuple[bytes, os.stat_result]]:
+    pending = [top for top in tops if os.path.lexists(top)]
     while pending:
         path = pending.pop()
         found = os.lstat(path)
