@@ -1,0 +1,167 @@
+"""`ci-env replay`: the same step on the same state, and the verdict; a shell there; what is told where it cannot."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.account import Who
+from tests.installed import CiEnv
+from tests.project import Project, leftovers, project
+
+FAILING = """
+build:
+  steps:
+    - {name: prepare, run: "echo prepared >state; mkdir -p /opt/made"}
+    - {name: test, run: "cat state; echo broken >state; rmdir /opt/made; echo at $(date +%T.%N); exit 3"}
+    - {name: never, run: "true"}
+other: {steps: [{name: prepare, run: "true"}]}
+"""
+DEPENDS = """
+only:
+  steps:
+    - name: test
+      caches: [/fate]
+      run: |
+        [ -e /fate/chosen ] || { touch /fate/chosen; echo first; exit 1; }
+        cat /fate/then | sh
+"""
+
+
+def test_the_same_failure(actor: CiEnv) -> None:
+    made = project(actor, FAILING)
+    run = made.run(code=1)
+    called = made.call("replay")
+    assert called.code == 0
+    assert called.out.startswith("same failure: exit status 3 and the same output both times\n")
+    assert f"replaying build/test of run {run.id}\n" in called.err
+    assert "  | prepared\n" in called.err
+
+    shutil.rmtree(made.root)
+    verdict = Project(actor, actor.home).replay(run.id)
+    assert (verdict["verdict"], verdict["run"], verdict["step"]) == ("same", run.id, "test")
+    assert Project(actor, actor.home).replay(run.id[:-1])["verdict"] == "same"
+    assert leftovers(actor) == []
+
+
+def test_steps_by_name(actor: CiEnv) -> None:
+    made = project(actor, FAILING)
+    made.run(code=1)
+    verdict = made.replay("--step", "build/prepare")
+    assert (verdict["verdict"], verdict["success"], verdict["exit_code"]) == ("same", True, 0)
+    for name, said in {
+        "tset": "has no step 'tset'; did you mean `test`\\?\nhint: its steps: build/prepare, build/test, build/never",
+        "prepare": "has 2 steps called 'prepare': 'build/prepare', 'other/prepare'\nhint: name the job, too",
+        "never": "the step 'build/never' of run .* was skipped: there is nothing to replay",
+    }.items():
+        called = made.call("replay", "--step", name)
+        assert called.code == 2
+        assert re.search(said, called.err), called.err
+
+
+def test_other_verdicts(actor: CiEnv) -> None:
+    made = project(actor, DEPENDS)
+    made.run(code=1)
+    (fate,) = [path.parent for path in (actor.store / "caches").glob("*/chosen")]
+    for script, code, kind in (
+        ("echo first; exit 1", 0, "same"),
+        ("echo first; exit 2", 6, "different"),
+        ("echo second; exit 1", 6, "different"),
+        ("kill -9 $$", 6, "different"),
+        ("true", 7, "passes"),
+    ):
+        (fate / "then").write_text(script + "\n")
+        assert made.replay(code=code)["verdict"] == kind
+    called = made.call("replay")
+    assert (called.code, called.out) == (7, "passes here: exit status 1 then, exit status 0 here\n")
+
+
+def test_the_same_success(actor: CiEnv) -> None:
+    made = project(actor, "only: {steps: [{name: good, run: 'echo fine; echo x >x'}]}")
+    made.run()
+    assert made.call("replay").out == "same success: exit status 0 and the same output both times\n"
+    made.run()
+    assert made.replay()["reasons"] == ["exit status 0 and the same output both times"]  # of a step that was found
+
+
+def test_where_it_cannot_tell(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), FAILING)
+    run = made.run(code=1)
+    record = json.loads(made.call("runs", "show", "--json").out)
+    output = record["jobs"][0]["steps"][1]["output"]
+    (made.ci_env.store / "blobs" / output.replace(":", "/")).unlink()
+    verdict = made.replay(run.id, code=8)
+    assert verdict["verdict"] == "cannot-tell"
+    assert "the record holds no output to compare" in str(verdict["reasons"])
+
+
+def test_a_shell_before_and_after(actor: CiEnv) -> None:
+    made = project(actor, FAILING)
+    run = made.run(code=1)
+    before = made.call("replay", "--shell", stdin="cat state; ls -d /opt/made; touch mine; exit 7\n")
+    assert before.code == 7
+    assert "prepared" in before.out
+    assert "/opt/made" in before.out
+    assert f"the state before build/test of run {run.id}" in before.err
+    assert "  $ cat state; echo broken >state" in before.err
+    after = made.call("replay", "--shell", "--after", stdin="cat state; ls mine /opt; pwd; echo $CI\n")
+    assert after.code == 0
+    assert "broken" in after.out
+    assert "ls: cannot access 'mine'" in after.out
+    assert "the state after build/test of run" in after.err
+    assert "(exit status 3)" in after.err
+    assert leftovers(actor) == []
+    for wrong in (("--after",), ("--shell", "--json")):
+        assert made.call("replay", *wrong).code == 2
+
+
+def test_runs_that_are_not_there(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), FAILING)
+    called = made.call("replay")
+    assert (called.code, called.err) == (2, "error: there is no run yet\nhint: `ci-env run` makes one\n")
+    run = made.run(code=1)
+    close = run.id[:-1] + "zz"
+    called = made.call("replay", close)
+    assert called.code == 2
+    assert f"error: there is no run '{close}'; did you mean `{run.id}`?" in called.err
+
+
+def test_a_damaged_record_is_told(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), FAILING)
+    run = made.run(code=1)
+    record = _record(made, run.id)
+    whole = record.read_text()
+    record.write_text(whole[: len(whole) // 2])
+    called = made.call("replay", run.id)
+    assert called.code == 5
+    assert f"error: {record} is damaged: " in called.err
+    record.write_text(whole.replace('"version":1', '"version":99', 1))
+    called = made.call("replay", run.id)
+    assert called.code == 2
+    assert "a newer ci-env wrote" in called.err
+    record.unlink()
+    assert made.call("replay", run.id).code == 2
+    assert made.run(code=1).id != run.id
+
+
+def test_layers_that_are_gone_are_told(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("root"), FAILING)
+    made.run(code=1)
+    for layer in (made.ci_env.store / "layers").iterdir():
+        shutil.rmtree(layer)
+    called = made.call("replay")
+    assert called.code == 2
+    assert "error: the store lacks " in called.err
+    assert (
+        "of the 2 layers that the step 'build/test' saw\nhint: they have been removed; run the pipeline again"
+        in called.err
+    )
+    made.run(code=1)
+    assert made.replay()["verdict"] == "same"
+
+
+def _record(made: Project, run_id: str) -> Path:
+    return made.ci_env.store / "runs" / run_id / "record.json"
