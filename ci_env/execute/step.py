@@ -37,9 +37,7 @@ def skip(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, status: Sta
 def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | None:
     """Return what an earlier run has left of this very step on these very layers; None where there is nothing."""
     result = bench.steps.load(step.key)
-    if result is None or result.before != snapshot.layers or not bench.layers.has(result.layer):
-        return None
-    if not all(bench.blobs.has(blob) for blob in (result.output, result.artifacts) if blob):
+    if result is None or not _is_good(bench, result, snapshot):
         return None
     bench.steps.remember(_place(bench, job, step), step.key)
     bench.emit(StepFinished(job.name, step.name, "cached", result.duration_ms, "", result.output))
@@ -86,13 +84,14 @@ def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s
     status = _status(ended)
     tree = layer_digest(bench.runner, staging) if status == "failed" else None
     bench.layers.publish(staging, layer)
+    next_one = after = snapshot.on_top(layer)
     if status == "passed" and keep:
         preimage = written(preimage_in(bench.furnisher.plan, job, step))
         result = StepResult(1, step.key, preimage, snapshot.layers, layer, output, artifacts, duration_ms)
-        bench.steps.save(result, place=_place(bench, job, step))
+        kept = _keep(bench, result, snapshot, place=_place(bench, job, step))
+        next_one, artifacts = snapshot.on_top(kept.layer), kept.artifacts
     ending = "" if status == "passed" else describe(ended.reason, ended.code, ended.signal, timeout_s=timeout_s)
     bench.emit(StepFinished(job.name, step.name, status, duration_ms, ending, output))
-    after = snapshot.on_top(layer)
     record = StepRecord(
         name=step.name,
         key=step.key,
@@ -108,7 +107,25 @@ def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s
         artifacts=artifacts,
     )
     failure = _failure(bench, job, step, ending, log.tail()) if status == "failed" else None
-    return Done(record, after, failure)
+    return Done(record, next_one, failure)
+
+
+def _is_good(bench: Workbench, result: StepResult, snapshot: Snapshot) -> bool:
+    """Tell whether a result can stand for running its step on `snapshot`."""
+    if result.before != snapshot.layers or not bench.layers.has(result.layer):
+        return False
+    return all(bench.blobs.has(blob) for blob in (result.output, result.artifacts) if blob)
+
+
+def _keep(bench: Workbench, result: StepResult, snapshot: Snapshot, *, place: Digest) -> StepResult:
+    """Keep the result, or go on with the one that another job or run has kept of this step meanwhile.
+
+    Otherwise each would replace the other's, and the steps after them would stand on a layer that is no result.
+    """
+    if not bench.is_caching:
+        bench.steps.save(result, place=place)
+        return result
+    return bench.steps.save_unless(lambda known: _is_good(bench, known, snapshot), result, place=place)
 
 
 def _status(ended: Exit) -> Status:

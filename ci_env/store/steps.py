@@ -6,6 +6,7 @@ miss can be explained by what has changed: before the step runs again, and after
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +14,7 @@ from ci_env import digest
 from ci_env.digest import Digest
 from ci_env.store.documents import Documents
 from ci_env.store.home import Store
+from ci_env.store.locks import exclusive
 
 STEP_RESULT_VERSION = 1
 
@@ -54,6 +56,7 @@ class Steps:
     def __init__(self, store: Store) -> None:
         self._results = Documents(store.steps, StepResult)
         self._last = Documents(store.steps, _Last)
+        self._locks = store.locks
 
     def load(self, key: Digest) -> StepResult | None:
         """Return the result; None where it is absent or damaged."""
@@ -67,6 +70,16 @@ class Steps:
         """
         self._results.save(result.key.hex, result)
         self.remember(place, result.key)
+
+    def save_unless(self, is_good: Callable[[StepResult], bool], result: StepResult, *, place: Digest) -> StepResult:
+        """Keep the result as `save` does, but not instead of one that `is_good`; return the one that is kept."""
+        with exclusive(self._locks / f"step-{result.key.hex}.lock", wait=True):
+            known = self.load(result.key)
+            if known is not None and is_good(known):
+                self.remember(place, known.key)
+                return known
+            self.save(result, place=place)
+        return result
 
     def remember(self, place: Digest, key: Digest) -> None:
         """Note that the place has the result `key` now; for a step that was found, not run."""
