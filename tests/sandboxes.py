@@ -50,7 +50,7 @@ class Place:
         host: bool = True,
         binds: Sequence[Bind] = (),
         env: Mapping[str, str] | None = None,
-        user: str = "root",
+        user: str = "0",
         workdir: str = "/workspace",
         umask: int = 0o022,
         network: Network = "none",

@@ -21,8 +21,8 @@ _LIMITS = {
     "max_ipc_namespaces": "IPC",
     "max_cgroup_namespaces": "cgroup",
 }
-_UNSUITABLE = (errno.ELOOP, errno.ENOTDIR, errno.EEXIST)
-_UNSUITABLE_HINT = "the image has a file or a symbolic link there; /dev, /proc and /sys must be directories of its own"
+_UNSUITABLE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
+_UNSUITABLE_HINT = "the image has something else there; its /dev, /proc and /sys must be directories, and its /etc/hosts a file"
 _SINGLE = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
 
 

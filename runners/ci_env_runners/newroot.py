@@ -66,9 +66,13 @@ class NewRoot:
         """Return the file at `path`; an empty one, made where there is nothing or a link to nothing."""
         for _ in range(_LINKS):
             found = self.find(path)
-            if found is not None:
-                return found
-            path = self._make_file(path)
+            if found is None:
+                path = self._make_file(path)
+                continue
+            if stat.S_ISDIR(os.fstat(found).st_mode):
+                os.close(found)
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+            return found
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
 
     def _make_file(self, path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,3 +16,17 @@ def place(tmp_path: Path) -> Generator[Place]:
     """Give a store with a runner."""
     with new_place(tmp_path / "store") as made:
         yield made
+
+
+@pytest.fixture
+def image(place: Place) -> Path:
+    """Give a layer that is a small image of its own: busybox and nothing else."""
+    layer = place.layer()
+    (layer / "root/bin").mkdir()
+    busybox = shutil.which("busybox")
+    if busybox is None:
+        pytest.skip("needs a static busybox (Debian package busybox-static)")
+    shutil.copy(busybox, layer / "root/bin/busybox")
+    for name in ("sh", "ls", "cat", "stat", "rm", "mkdir", "touch", "id", "echo", "mv", "chown", "env"):
+        (layer / "root/bin" / name).symlink_to("busybox")
+    return layer
