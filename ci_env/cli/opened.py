@@ -10,9 +10,12 @@ from pathlib import Path
 
 from ci_env.cli.wiring import runner_factory
 from ci_env.ports import Runner, RunnerFactory
+from ci_env.store.blobs import Blobs
+from ci_env.store.caches import Caches
 from ci_env.store.home import Store, locate, open_store
 from ci_env.store.layers import Layers
 from ci_env.store.scratch import reap, scratch
+from ci_env.store.uses import Uses, using
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +23,11 @@ class Opened:
     store: Store
     factory: RunnerFactory
     runner: Runner
+    uses: Uses
+    """what this command looks for or makes in the store: nobody removes it before the end"""
     layers: Layers
+    blobs: Blobs
+    caches: Caches
     scratch: Path
     """of this command alone"""
 
@@ -35,7 +42,7 @@ def opened() -> Generator[Opened]:
     """Open the store and a runner for it, and remove what a crash has left there."""
     store = this_store()
     factory = runner_factory()
-    with factory.open(store.root) as runner:
+    with factory.open(store.root) as runner, using(store) as uses:
 
         def discard(directory: Path) -> None:
             from ci_env.store.removal import remove
@@ -44,5 +51,14 @@ def opened() -> Generator[Opened]:
 
         reap(store, discard)
         with scratch(store, f"{os.getpid()}-{os.urandom(6).hex()}", discard) as space:
-            layers = Layers(store, space, runner.as_owner, runner.is_owner_mapped)
-            yield Opened(store, factory, runner, layers, space)
+            layers = Layers(store, space, runner.as_owner, runner.is_owner_mapped, uses)
+            yield Opened(
+                store=store,
+                factory=factory,
+                runner=runner,
+                uses=uses,
+                layers=layers,
+                blobs=Blobs(store, uses),
+                caches=Caches(store, uses),
+                scratch=space,
+            )

@@ -17,7 +17,6 @@ from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
 from ci_env.execute.workbench import Workbench
-from ci_env.store.blobs import Blobs
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
 
@@ -43,8 +42,8 @@ def run_recorded(
             run_id=record.run_id,
             runner=opened.runner,
             layers=opened.layers,
-            furnisher=Furnisher(compiled.plan, opened.layers, opened.store.caches),
-            blobs=Blobs(opened.store),
+            furnisher=Furnisher(compiled.plan, opened.layers, opened.caches),
+            blobs=opened.blobs,
             steps=Steps(opened.store),
             project=compiled.project,
             have_source=compiled.sources.have,

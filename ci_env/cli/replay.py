@@ -48,7 +48,6 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.execute.sandbox import Furnisher
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import choose_step
-    from ci_env.store.blobs import Blobs
     from ci_env.store.runs import Runs
 
     if arguments.after and not arguments.shell:
@@ -59,8 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         runs = Runs(everything.store, Record, version=RECORD_VERSION)
         record = runs.load(runs.find(arguments.source))
         chosen = choose_step(record, arguments.step)
-        furnisher = Furnisher(record.plan, everything.layers, everything.store.caches)
-        stage = Stage(everything.runner, everything.layers, furnisher, Blobs(everything.store))
+        furnisher = Furnisher(record.plan, everything.layers, everything.caches)
+        stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         if arguments.shell:
             return _shell(stage, record, chosen, after=arguments.after)
         return _replay(stage, record, chosen, everything, interruption, as_json=arguments.json)

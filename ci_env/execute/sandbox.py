@@ -9,6 +9,7 @@ from pathlib import Path
 from ci_env.digest import Digest
 from ci_env.plan.plan import Job, Plan, Step
 from ci_env.ports import Bind, Process, Rootfs, Sandbox
+from ci_env.store.caches import Caches
 from ci_env.store.layers import Layers
 
 
@@ -18,8 +19,7 @@ class Furnisher:
 
     plan: Plan
     layers: Layers
-    caches: Path
-    """directory of the store's caches"""
+    caches: Caches
 
     def furnish(self, job: Job, step: Step, seen: Sequence[Digest], staging: Path, *, timeout_s: int | None) -> Sandbox:
         """Return the sandbox in which `step` sees the layers `seen` and writes to the new layer directory `staging`."""
@@ -40,9 +40,4 @@ class Furnisher:
         return Sandbox(rootfs, tuple(self._caches(step)), process)
 
     def _caches(self, step: Step) -> list[Bind]:
-        binds: list[Bind] = []
-        for cache in step.caches:
-            source = self.caches / cache.id.hex
-            source.mkdir(mode=0o755, exist_ok=True)
-            binds.append(Bind(source, cache.target, writable=True))
-        return binds
+        return [Bind(self.caches.directory(cache.id), cache.target, writable=True) for cache in step.caches]

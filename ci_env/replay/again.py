@@ -36,6 +36,8 @@ class Stage:
 
 def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outcome:
     """Run the step again; `tell` gets each line that it writes. ConfigError where its layers are gone."""
+    for layer in chosen.record.after or ():
+        stage.layers.has(layer)  # so that the one that it left is still there when the two are compared
     staging = stage.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
     log = StepLog(log_file, tell)

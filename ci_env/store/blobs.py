@@ -14,15 +14,20 @@ from ci_env.digest import Digest
 from ci_env.errors import IntegrityError
 from ci_env.files import atomic_write, explained, sync_directory
 from ci_env.store.home import Store
+from ci_env.store.uses import Uses
 
 _MODE = 0o400
 
 
 class Blobs:
-    """Safe to use from several threads and processes; who comes second finds it done."""
+    """Safe to use from several threads and processes; who comes second finds it done.
 
-    def __init__(self, store: Store) -> None:
+    With `uses`, a blob that was looked for or written stays until those end.
+    """
+
+    def __init__(self, store: Store, uses: Uses | None = None) -> None:
         self._root = store.blobs
+        self._uses = uses
 
     def path(self, digest: Digest) -> Path:
         """Return where the blob is, or would be. Not to be written to."""
@@ -30,11 +35,13 @@ class Blobs:
 
     def has(self, digest: Digest) -> bool:
         """Tell whether the blob is there, its content unseen."""
+        self._hold(digest)
         return self.path(digest).is_file()
 
     def put(self, content: bytes) -> Digest:
         """Keep `content`, also across a power cut; return its digest."""
         digest = Digest.of(content)
+        self._hold(digest)
         with explained("write", self.path(digest)):
             if not self._has_size(digest, len(content)):
                 atomic_write(self.path(digest), content, mode=_MODE)
@@ -43,6 +50,7 @@ class Blobs:
     def adopt(self, file: Path, digest: Digest) -> None:
         """Take over `file`, a finished one on the store's filesystem whose content the caller has hashed, by rename."""
         path = self.path(digest)
+        self._hold(digest)
         with explained("write", path):
             if self._has_size(digest, file.stat().st_size):
                 file.unlink()
@@ -57,6 +65,7 @@ class Blobs:
 
         Its content is not verified: that takes reading it to its end.
         """
+        self._hold(digest)
         with explained("read", self.path(digest)):
             try:
                 return open(self.path(digest), "rb")
@@ -75,6 +84,10 @@ class Blobs:
                 hint="it was dropped; do again what made it (--no-cache), and check the disk",
             )
         return content
+
+    def _hold(self, digest: Digest) -> None:
+        if self._uses is not None:
+            self._uses.hold(digest)
 
     def _has_size(self, digest: Digest, size: int) -> bool:
         """Tell whether the blob is there and not cut short: what a crash or a full disk would leave."""

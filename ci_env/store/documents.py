@@ -7,11 +7,13 @@ be synced: what a power cut, a full disk or a newer version leaves is absent to 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from ci_env import codec
 from ci_env.files import explained, quick_write
+from ci_env.store.uses import note_use
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -30,23 +32,43 @@ class Documents(Generic[T]):
         self._kind = kind
 
     def load(self, name: str) -> T | None:
-        """Return the document; None where it is absent, or damaged or of another version, which drops the file."""
+        """Return the document; None where it is absent, or damaged or of another version, which drops the file.
+
+        Counts as a use of it.
+        """
         path = self._path(name)
         with explained("read", path):
             try:
-                content = path.read_bytes()
+                with open(path, "rb") as file:
+                    content, last_use = file.read(), os.fstat(file.fileno()).st_mtime
             except FileNotFoundError:
                 return None
-            try:
-                return codec.loads(self._kind, _unsealed(content))
-            except (ValueError, RecursionError):  # the latter: JSON nested a thousand deep
+            document = self._understood(content)
+            if document is None:
                 path.unlink(missing_ok=True)
+            else:
+                note_use(path, last_use)
+            return document
+
+    def look(self, name: str) -> T | None:
+        """Return the document, without using it and without dropping what is damaged."""
+        path = self._path(name)
+        with explained("read", path):
+            try:
+                return self._understood(path.read_bytes())
+            except FileNotFoundError:
                 return None
 
     def save(self, name: str, document: T) -> None:
         """Put the document in the place of what is there. Two that save at once: one of them is there, whole."""
         with explained("write", self._path(name)):
             quick_write(self._path(name), _sealed(codec.dumps(document)))
+
+    def _understood(self, content: bytes) -> T | None:
+        try:
+            return codec.loads(self._kind, _unsealed(content))
+        except (ValueError, RecursionError):  # the latter: JSON nested a thousand deep
+            return None
 
     def _path(self, name: str) -> Path:
         return self._directory / f"{name}.json"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import functools
 import itertools
+import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from ci_env.store.blobs import Blobs
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive
 from ci_env.store.removal import remove
+from ci_env.store.uses import Uses, note_use
 
 if TYPE_CHECKING:
     from ci_env.oci.unpacking import AsOwner
@@ -48,14 +50,23 @@ class Layers:
     """Implements oci.pull.LayerPlace. Safe to use from several threads; other processes have objects of their own.
 
     Unfinished layers lie in `scratch`, which must be of this object alone; what is left there its owner removes.
+    With `uses`, a layer that was looked for or made stays until those end.
     """
 
-    def __init__(self, store: Store, scratch: Path, as_owner: AsOwner, is_owner_mapped: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        scratch: Path,
+        as_owner: AsOwner,
+        is_owner_mapped: Callable[[], bool],
+        uses: Uses | None = None,
+    ) -> None:
         self._store = store
         self._scratch = scratch
         self._as_owner = as_owner
         self._is_owner_mapped = is_owner_mapped
-        self._blobs = Blobs(store)
+        self._uses = uses
+        self._blobs = Blobs(store, uses)
         self._numbers = itertools.count()
         self._unsealed: set[Digest] = set()
 
@@ -65,6 +76,7 @@ class Layers:
 
     def has(self, layer: Digest) -> bool:
         """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's."""
+        self._hold(layer)
         marker = self._marker(layer)
         if marker is None or marker.boot is None:
             return marker is not None
@@ -84,6 +96,7 @@ class Layers:
 
     def publish(self, staging: Path, layer: Digest) -> None:
         """Make the finished directory `staging` a layer, by rename; if the layer is there already, discard it."""
+        self._hold(layer)
         self._mark(staging, _Marker(1, self._boot))
         if not self._rename(staging, layer):
             with self._lock(layer):
@@ -142,6 +155,10 @@ class Layers:
         """Remove a directory whose files may belong to any id; links in it are not followed."""
         remove(directory, self._as_owner)
 
+    def _hold(self, layer: Digest) -> None:
+        if self._uses is not None:
+            self._uses.hold(layer)
+
     @functools.cached_property
     def _boot(self) -> str:
         with explained("read", _BOOT_ID):
@@ -152,9 +169,13 @@ class Layers:
         path = self.directory(layer) / "layer.json"
         with explained("read", path):
             try:
-                return codec.loads(_Marker, path.read_bytes())
+                with open(path, "rb") as file:
+                    content, last_use = file.read(), os.fstat(file.fileno()).st_mtime
+                marker = codec.loads(_Marker, content)
             except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
                 return None
+            note_use(path, last_use)
+            return marker
 
     def _mark(self, directory: Path, marker: _Marker) -> None:
         with explained("write", directory):

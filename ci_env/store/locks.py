@@ -16,7 +16,7 @@ from pathlib import Path
 from ci_env.errors import HostError
 from ci_env.files import explained
 
-_NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
+NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP}
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _lock(descriptor: int, operation: int, path: Path) -> bool:
     except BlockingIOError:
         return False
     except OSError as error:
-        if error.errno not in _NO_LOCKS:
+        if error.errno not in NO_LOCKS:
             raise
         raise HostError(
             f"the filesystem of {path} has no locks: {os.strerror(error.errno)}",
