@@ -17,7 +17,9 @@ from ci_env.oci.tar_header import shown
 OPAQUE = b"user.overlay.opaque"
 
 _OVERLAY = b"user.overlay."
+_ESCAPED = b"user.overlay.overlay."
 _CAPABILITY = b"security.capability"
+_CAPABILITY_V2_SIZE = 20  # capability.h: struct vfs_cap_data; version 3 has the namespace's root id after it
 _KEPT = (b"user.", _CAPABILITY)
 _MAPPED_IDS = 65536  # what a rootfs can hold, as root and with the usual subordinate ids alike
 _TOLERATED = {
@@ -60,6 +62,22 @@ def read_metadata(descriptor: int) -> Metadata:
     names = [name for name in map(os.fsencode, _names(descriptor)) if _is_kept(name)]
     kept = {name: os.getxattr(descriptor, name) for name in names}
     return Metadata(stat.S_IMODE(found.st_mode), found.st_uid, found.st_gid, found.st_mtime_ns, kept)
+
+
+def packed_xattrs(descriptor: int) -> dict[bytes, bytes]:
+    """Return the attributes that an archive of an open file or directory is to have: those a process in it would see.
+
+    The overlay's own are left out, and those it has escaped are as they were set (overlayfs.rst, "Nesting overlayfs
+    mounts"). Capabilities are without the user namespace that they were set in (capabilities(7), version 3 to 2).
+    """
+    kept = dict(read_metadata(descriptor).xattrs)
+    for name in map(os.fsencode, _names(descriptor)):
+        if name.startswith(_ESCAPED):
+            kept[_OVERLAY + name.removeprefix(_ESCAPED)] = os.getxattr(descriptor, name)
+    capability = kept.get(_CAPABILITY, b"")
+    if len(capability) > _CAPABILITY_V2_SIZE and capability[3] == 3:
+        kept[_CAPABILITY] = capability[:3] + b"\x02" + capability[4:_CAPABILITY_V2_SIZE]
+    return kept
 
 
 class Owners:

@@ -1,0 +1,208 @@
+"""The program that packs one layer: `python -I -m ci_env.oci.pack DIR`, DIR a layer directory of the store.
+
+A program of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). The archive depends
+on the layer alone: entries are sorted, and each file comes at the first of its names. Writes pieces of the archive to
+stdout, each after its length in 4 bytes, big-endian; then length 0 and one line of JSON: `warnings`; or `error` with
+`kind` (`config` or `host`), `message` and `hint`, and what came before is no archive. packing.py is the other end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import stat
+import struct
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ci_env.errors import CiEnvError, ConfigError, HostError
+from ci_env.files import explained
+from ci_env.oci.metadata import is_opaque, is_whiteout, packed_xattrs
+from ci_env.oci.tar import Entry, Kind
+from ci_env.oci.tar_header import shown
+from ci_env.oci.tar_write import END, header, padding
+
+_WHITEOUT = b".wh."
+_OPAQUE = b".wh..wh..opq"
+_PIECE = 2**20
+_MAX_PATH_BYTES = 4096  # as in what we read
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_DIRECTORY = _OPEN_FILE | os.O_DIRECTORY
+_KINDS: dict[int, Kind] = {
+    stat.S_IFREG: "file",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "fifo",
+    stat.S_IFCHR: "character",
+    stat.S_IFBLK: "block",
+}
+
+
+def main(argv: Sequence[str]) -> int:
+    """Pack the layer that is the only argument to stdout; return the exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches us too; who started us tells of it
+    (layer,) = argv
+    _allow_deep_directories()
+    pieces = _Pieces(1)
+    try:
+        with explained("pack the layer", Path(layer)):
+            answer: dict[str, object] = {"warnings": list(pack(Path(layer), pieces.put))}
+        pieces.flush()
+    except BrokenPipeError:
+        return 1  # nobody wants it any more
+    except CiEnvError as error:
+        kind = "config" if isinstance(error, ConfigError) else "host"
+        answer = {"error": {"kind": kind, "message": error.message, "hint": error.hint}}
+    os.write(1, struct.pack(">I", 0) + json.dumps(answer).encode() + b"\n")
+    return 1 if "error" in answer else 0
+
+
+def pack(layer: Path, put: Callable[[bytes], None]) -> tuple[str, ...]:
+    """Give the archive of a layer directory to `put`, in pieces; return warnings.
+
+    ConfigError for a file that no archive can hold (K1), HostError for one that changes meanwhile (K5).
+    """
+    packer = _Packer(put)
+    packer.put_layer(layer)
+    put(END)
+    return tuple(packer.warnings)
+
+
+class _Packer:
+    def __init__(self, put: Callable[[bytes], None]) -> None:
+        self._put = put
+        self._links: dict[tuple[int, int], bytes] = {}
+        """the first name of each file that has several"""
+        self.warnings: dict[str, None] = {}
+
+    def put_layer(self, layer: Path) -> None:
+        host = layer / "host"
+        parts = {os.fsencode(path.name): path for path in host.iterdir()} if host.is_dir() else {}
+        root = os.open(layer / "root", _OPEN_DIRECTORY)
+        try:
+            self._put_directory(root, b"", parts)
+        finally:
+            os.close(root)
+
+    def _put_directory(self, directory: int, path: bytes, parts: dict[bytes, Path]) -> None:
+        """Put an open directory and all in it. `parts` are directories that lie elsewhere, by their name in it."""
+        found = os.fstat(directory)
+        self._put(header(self._entry(path + b"/" if path else b"./", "directory", found, packed_xattrs(directory))))
+        if path and is_opaque(directory):  # on the topmost directory overlayfs does not look for it
+            self._put_mark(path + b"/" + _OPAQUE)
+        for name in sorted({*map(os.fsencode, os.listdir(directory)), *parts}):
+            below = path + b"/" + name if path else name
+            if name in parts:
+                self._put_child_directory(os.open(parts[name], _OPEN_DIRECTORY), below)
+            else:
+                self._put_name(directory, name, below)
+        _check_unchanged(found, os.fstat(directory), path)
+
+    def _put_child_directory(self, directory: int, path: bytes) -> None:
+        try:
+            self._put_directory(directory, path, {})
+        finally:
+            os.close(directory)
+
+    def _put_name(self, directory: int, name: bytes, path: bytes) -> None:
+        found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+        if is_whiteout(found):
+            self._put_mark(path[: len(path) - len(name)] + _WHITEOUT + name)
+            return
+        if name.startswith(_WHITEOUT):
+            raise ConfigError(
+                f"the layer cannot be packed: {shown(path)} would mean that a file is not there",
+                hint="in images, names that begin with `.wh.` have that meaning; name the file otherwise",
+            )
+        if len(path) >= _MAX_PATH_BYTES:
+            raise ConfigError(f"the layer cannot be packed: a path is longer than {_MAX_PATH_BYTES} bytes")
+        if stat.S_ISSOCK(found.st_mode):
+            self.warnings[f"socket {shown(path)} is left out: an archive cannot hold it"] = None
+        elif stat.S_ISDIR(found.st_mode):
+            self._put_child_directory(os.open(name, _OPEN_DIRECTORY, dir_fd=directory), path)
+        elif found.st_nlink > 1 and (first := self._links.setdefault((found.st_dev, found.st_ino), path)) != path:
+            self._put(header(self._entry(path, "hardlink", found, {}, link=first)))
+        elif stat.S_ISREG(found.st_mode):
+            self._put_file(directory, name, path)
+        else:
+            target = os.readlink(name, dir_fd=directory) if stat.S_ISLNK(found.st_mode) else b""
+            self._put(header(self._entry(path, _KINDS[stat.S_IFMT(found.st_mode)], found, {}, link=target)))
+
+    def _put_file(self, directory: int, name: bytes, path: bytes) -> None:
+        with open(os.open(name, _OPEN_FILE, dir_fd=directory), "rb", buffering=0) as file:
+            found = os.fstat(file.fileno())
+            self._put(header(self._entry(path, "file", found, packed_xattrs(file.fileno()))))
+            left = found.st_size
+            while left and (piece := file.read(min(left, _PIECE))):
+                self._put(piece)
+                left -= len(piece)
+            _check_unchanged(found, os.fstat(file.fileno()), path, is_short=left > 0)
+        self._put(padding(found.st_size))
+
+    def _put_mark(self, path: bytes) -> None:
+        self._put(header(Entry(path, "file", 0o644, 0, 0, 0, 0, b"", (0, 0), {})))
+
+    def _entry(
+        self, path: bytes, kind: Kind, found: os.stat_result, xattrs: dict[bytes, bytes], *, link: bytes = b""
+    ) -> Entry:
+        is_device = kind in ("character", "block")
+        return Entry(
+            path=path,
+            kind=kind,
+            mode=stat.S_IMODE(found.st_mode),
+            uid=found.st_uid,
+            gid=found.st_gid,
+            mtime_ns=found.st_mtime_ns,
+            size=found.st_size if kind == "file" else 0,
+            link=link,
+            device=(os.major(found.st_rdev), os.minor(found.st_rdev)) if is_device else (0, 0),
+            xattrs=xattrs,
+        )
+
+
+def _check_unchanged(before: os.stat_result, after: os.stat_result, path: bytes, *, is_short: bool = False) -> None:
+    """HostError where a file has changed while it was packed: neither its old nor its new state would be packed."""
+    if is_short or _state(before) != _state(after):
+        raise HostError(f"/{shown(path)} has changed while its layer was packed", hint="who writes to the store?")
+
+
+def _state(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode
+
+
+def _allow_deep_directories() -> None:
+    """A path of the greatest length has half as many directories, each open and in a function of its own."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    sys.setrecursionlimit(3 * _MAX_PATH_BYTES)
+
+
+class _Pieces:
+    """Writes content to a descriptor in large pieces, each after its length."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._held = bytearray()
+
+    def put(self, content: bytes) -> None:
+        self._held += content
+        if len(self._held) >= _PIECE:
+            self.flush()
+
+    def flush(self) -> None:
+        if self._held:
+            self._write(struct.pack(">I", len(self._held)))
+            self._write(self._held)
+            self._held.clear()
+
+    def _write(self, content: bytes | bytearray) -> None:
+        with memoryview(content) as left:
+            at = 0
+            while at < len(left):
+                at += os.write(self._descriptor, left[at:])
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
