@@ -13,6 +13,7 @@ import socket
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -48,7 +49,10 @@ class Launcher:
         """End it, and wait until it has ended."""
         self._requests.close()
         if self._process:
-            os.waitpid(self._process, 0)
+            with suppress(
+                ChildProcessError
+            ):  # who ignores SIGCHLD has the kernel forget the status; it waits all the same
+                os.waitpid(self._process, 0)
             self._process = 0
 
     def sandbox(self, spec: bytes, output: int | None) -> socket.socket:

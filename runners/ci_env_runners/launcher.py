@@ -53,7 +53,7 @@ def main(requests: socket.socket, mode: str, store: str, first: int, ids: int) -
     except Failed as failed:
         tell(requests, {"failed": failed.what, "errno": failed.errno})
         os._exit(1)
-    requests.send(b"{}\n")
+    tell(requests, {})
     gc.disable()  # what follows is short-lived, and a collection would have a forked process copy all its memory
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the children: the kernel reaps them
@@ -161,7 +161,7 @@ def _mapped_namespace(first: int, ids: int) -> int:
 def _await_ids(requests: socket.socket, store: str, _first: int, _ids: int) -> None:
     os.chdir(store)
     _do("make a user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
-    requests.send(b'{"unshared": true}\n')
+    tell(requests, {"unshared": True})
     if not requests.recv(1):
         os._exit(1)
     _become_first()

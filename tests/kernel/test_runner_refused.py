@@ -1,0 +1,156 @@
+"""Hosts that refuse isolation, and callers that are killed: a program of its own runs the step."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.processes import Found, running, wait_until
+from tests.sandboxes import Place, new_place
+
+# argv = store, script
+PROGRAM = """
+import os, sys
+from pathlib import Path
+from ci_env.errors import CiEnvError
+from tests.sandboxes import Place
+from ci_env_runners import namespace
+store = Path(sys.argv[1])
+with namespace.open(store) as runner:
+    place = Place(store, runner)
+    try:
+        ran = place.runner.run(place.sandbox(sys.argv[2], {"KIND"}), lambda piece: os.write(1, piece))
+        print(ran)
+    except CiEnvError as error:
+        print(f"{type(error).__name__}: {error.message}\\n{error.hint}")
+"""
+
+
+def argv(store: Path, script: str, *before: str, network: str = "none") -> Sequence[str]:
+    program = PROGRAM.replace('{"KIND"}', f"network={network!r}")
+    return (*before, sys.executable, "-c", program, str(store), script)
+
+
+def environment() -> dict[str, str]:
+    """Have the program find what this process has found, however that was installed."""
+    packages = {str(Path(module.__file__ or "").parents[1]) for module in map(sys.modules.__getitem__, _MODULES)}
+    return os.environ | {"PYTHONPATH": os.pathsep.join(packages)}
+
+
+_MODULES = ("ci_env.ports", "ci_env_runners.namespace", "tests.sandboxes")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    store = tmp_path / "store"
+    (store / "mnt").mkdir(parents=True)
+    return store
+
+
+def in_user_namespace(*settings: str) -> Sequence[str]:
+    """Return an argv prefix: in a user namespace, as its root, with settings of its own."""
+    commands = [f"echo 0 >/proc/sys/user/{name}" for name in settings]
+    return ("unshare", "--user", "--map-root-user", "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh")
+
+
+def outcome(store: Path, *before: str) -> str:
+    done = subprocess.run(
+        argv(store, "echo ran", *before), env=environment(), capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_without_user_namespaces_the_setting_and_the_fix_are_named(store: Path) -> None:
+    found = outcome(store, *in_user_namespace("max_user_namespaces"))
+    assert found.startswith(
+        "HostError: cannot isolate steps: cannot make a user namespace: user.max_user_namespaces is 0\n"
+    )
+    assert "\n$ sudo sysctl -w user.max_user_namespaces=15000\n" in found
+
+
+@pytest.mark.parametrize(("setting", "kind"), [("max_net_namespaces", "network"), ("max_pid_namespaces", "PID")])
+def test_without_another_kind_of_namespace_its_setting_is_named(store: Path, setting: str, kind: str) -> None:
+    found = outcome(store, *in_user_namespace(setting))
+    assert f": user.{setting} is 0\n" in found
+    assert f"allow {kind} namespaces:\n$ sudo sysctl -w user.{setting}=15000\n" in found
+
+
+def test_a_root_of_a_user_namespace_is_one_user(store: Path) -> None:
+    assert outcome(store, *in_user_namespace()).startswith("ran\n")
+
+
+def test_signals_that_are_ignored_from_the_start(store: Path) -> None:
+    """A service may be started with SIGCHLD ignored: its children then have no status to wait for."""
+    assert outcome(store, "env", "--ignore-signal=CHLD", "--ignore-signal=QUIT").startswith("ran\n")
+
+
+def test_no_standard_streams(store: Path) -> None:
+    done = subprocess.run(
+        argv(store, "echo ran >/etc/ran", "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), env=environment(), timeout=60
+    )
+    assert done.returncode is not None
+    (made,) = store.glob("layers/*/host/etc/ran")
+    assert made.read_text() == "ran\n"
+
+
+@pytest.mark.parametrize("moment", ["while the step runs", "at once"])
+def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path, moment: str) -> None:
+    for _ in range(1 if moment == "while the step runs" else 8):
+        mark = f"sleep 77{random.randrange(10**6):06}"
+        with new_place(tmp_path / "store") as place:
+            kill_caller(place, mark, at_once=moment == "at once")
+            assert place.execute(place.sandbox("echo usable", lowers=[])).output == "usable\n"
+        (tmp_path / "store/mnt").rmdir()
+
+
+def kill_caller(place: Place, mark: str, *, at_once: bool) -> None:
+    script = f"setsid {mark} & {mark}"
+    program = argv(place.store, script)
+    with (
+        open(place.store / "errors", "w") as errors,
+        subprocess.Popen(program, env=environment(), stdout=subprocess.DEVNULL, stderr=errors) as caller,
+    ):
+        if at_once:
+            wait_until(lambda: launchers(caller.pid))
+        else:
+            wait_until(lambda: len(running(mark)) == 2)
+        left = [*launchers(caller.pid)]
+        caller.kill()
+        killed = time.monotonic()
+    wait_until(lambda: not running(mark) and not any(is_alive(process) for process in left))
+    assert time.monotonic() - killed < 2
+    assert mounts_of(place.store) == []
+    assert (place.store / "errors").read_text() == ""
+
+
+def launchers(pid: int) -> list[Found]:
+    """Return the children of a process."""
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    return [Found(int(child)) for child in children.read_text().split()] if children.exists() else []
+
+
+def is_alive(process: Found) -> bool:
+    try:
+        return ") Z " not in Path(f"/proc/{process.pid}/stat").read_text()
+    except OSError:
+        return False
+
+
+def mounts_of(store: Path) -> list[str]:
+    """Return the processes in whose mount namespace something of the store is mounted."""
+    found: list[str] = []
+    for mountinfo in Path("/proc").glob("[0-9]*/mountinfo"):
+        try:
+            if str(store) in mountinfo.read_text():
+                found.append(str(mountinfo))
+        except OSError:
+            continue
+    return found
