@@ -1,4 +1,4 @@
-"""Images in registries, over the OCI distribution protocol (distribution-spec, "Pull"). Anonymous, or by bearer token.
+"""Images in registries, over the OCI distribution protocol (distribution-spec, "Pull").
 
 Plain HTTP for this machine's own registries only, and never as a fallback.
 """
@@ -7,35 +7,38 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
-from collections.abc import Generator
-from typing import cast
+import time
+from collections.abc import Callable, Generator
 
 from urllib3.exceptions import HTTPError
 
 from ci_env.digest import Digest
 from ci_env.errors import IntegrityError, RegistryError
-from ci_env.oci.auth import parse_challenges, parse_token, redact, token_url
+from ci_env.oci.auth import error_text, lacks_scope, origin, parse_challenges, redact
 from ci_env.oci.document import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT_BYTES, Descriptor
+from ci_env.oci.logins import Logins, how_to
 from ci_env.oci.reference import Reference
+from ci_env.oci.server_warnings import ServerWarnings
 from ci_env.oci.tar_header import shown
 from ci_env.oci.transport import Answer, Transport, is_loopback
-from ci_env.oci.verify import Reader, read_all
+from ci_env.oci.verify import Reader
 
 _DOCKER_HUB = "registry-1.docker.io"
 _MIN_PROGRESS_BYTES = 2**20
-_MAX_MESSAGE_BYTES = 2**16
+_MIN_INTERVAL_S = 60.0
+_MAX_RESUMES = 100
 _DISCARD = 2**18
 
 
 class RegistrySource:
-    """One image of a registry. Implements ImageSource; `transport` stays the caller's."""
+    """One image of a registry. Implements ImageSource; what it is made of stays the caller's."""
 
-    def __init__(self, reference: Reference, transport: Transport) -> None:
+    def __init__(self, reference: Reference, transport: Transport, logins: Logins, warnings: ServerWarnings) -> None:
         self._reference = reference
         self._transport = transport
+        self._logins = logins
+        self._warnings = warnings
         self._base = f"{_address(reference.registry)}/v2/{reference.repository}"
-        self._token: str | None = None
 
     def root(self) -> bytes:
         """Return what the tag or digest names. IntegrityError if it is not what the digest, or the server, says."""
@@ -65,7 +68,7 @@ class RegistrySource:
         """Ask for a blob from byte `start` on; the answer has status 200 (all of it), 206 or 416."""
         headers = {"Range": f"bytes={start}-"} if start else {}
         answer = self._get(f"{self._base}/blobs/{descriptor.digest}", headers)
-        if answer.status in (200, 206, 416):
+        if answer.status == 200 or (start and answer.status in (206, 416)):
             return answer
         with contextlib.closing(answer):
             raise self._refused(answer, f"layer or config {descriptor.digest}")
@@ -78,32 +81,46 @@ class RegistrySource:
             raise self._refused(answer, None)
 
     def _get(self, url: str, headers: dict[str, str]) -> Answer:
-        """Return the answer; one that asks for a token is answered with one, once."""
-        answer = self._transport.get(url, headers, authorization=self._authorization())
-        if answer.status != 401 or answer.url != url:  # a 401 of another host is none of our token's business
-            return answer
+        """Return the answer; one that wants a login gets one, and one that wants a token for more gets that, once."""
+        sent = self._logins.authorization(self._reference)
+        answer = self._send(url, headers, sent)
+        if self._is_ours(answer, 401):
+            answer, sent = self._send_again(answer, url, headers, sent)
+        if self._is_ours(answer, 401, 403) and lacks_scope(parse_challenges(answer.header("WWW-Authenticate"))):
+            answer, _ = self._send_again(answer, url, headers, sent)
+        return answer
+
+    def _is_ours(self, answer: Answer, *statuses: int) -> bool:
+        """Tell whether the registry itself refused: another host's refusal is none of our credentials' business."""
+        return answer.status in statuses and origin(answer.url) == origin(self._base)
+
+    def _send_again(
+        self, answer: Answer, url: str, headers: dict[str, str], sent: str | None
+    ) -> tuple[Answer, str | None]:
+        challenges = parse_challenges(answer.header("WWW-Authenticate"))
+        authorization = self._logins.answer(challenges, self._reference, self._base, self._transport)
+        if authorization == sent and sent.startswith("Basic "):  # the same password would be refused again
+            return answer, sent
         answer.close()
-        self._token = self._fetch_token(answer.header("WWW-Authenticate"))
-        return self._transport.get(url, headers, authorization=self._authorization())
+        return self._send(url, headers, authorization), authorization
 
-    def _authorization(self) -> str | None:
-        return f"Bearer {self._token}" if self._token else None
-
-    def _fetch_token(self, challenge: str) -> str:
-        url = token_url(parse_challenges(challenge), registry=self._base, repository=self._reference.repository)
-        with contextlib.closing(self._transport.get(url, {})) as answer:
-            if answer.status != 200:
-                raise self._refused(answer, None)
-            return parse_token(_read(answer, MAX_DOCUMENT_BYTES), url)
+    def _send(self, url: str, headers: dict[str, str], authorization: str | None) -> Answer:
+        answer = self._transport.get(url, headers, authorization=authorization)
+        if origin(answer.url) == origin(self._base):
+            self._warnings.take(self._reference.registry, answer.headers("Warning"))
+        return answer
 
     def _refused(self, answer: Answer, part: str | None) -> RegistryError:
         """Return what to tell of an answer that is not what was asked for."""
         name, registry = str(self._reference), self._reference.registry
-        detail = _server_message(answer)
+        used = self._logins.used(self._reference)
+        detail = used.masked(error_text(answer)) if used else error_text(answer)
         if answer.status in (401, 403):
-            return RegistryError(
-                f"{registry} denies access to {name}{detail}", hint="the image does not exist, or it is private"
+            who = f", for {used}" if used else ""
+            hint = (
+                f"the image does not exist, or it is {'not for this user' if used else 'private'}; {how_to(registry)}"
             )
+            return RegistryError(f"{registry} denies access to {name}{who}{detail}", hint=hint)
         if answer.status == 404 and part:
             return RegistryError(f"{registry} has {name}, but not its {part}", hint="push the image again")
         if answer.status == 404:
@@ -120,11 +137,15 @@ class RegistrySource:
 class _Blob:
     """Reads a blob across broken connections."""
 
-    def __init__(self, source: RegistrySource, descriptor: Descriptor) -> None:
+    def __init__(
+        self, source: RegistrySource, descriptor: Descriptor, *, now: Callable[[], float] = time.monotonic
+    ) -> None:
         self._source = source
         self._descriptor = descriptor
+        self._now = now
         self._at = 0
-        self._resumed_at: int | None = None
+        self._resumes: list[tuple[int, float]] = []
+        """byte and time of each"""
         self._answer = source.open_blob(descriptor, start=0)
 
     def read(self, size: int, /) -> bytes:
@@ -144,14 +165,14 @@ class _Blob:
         self._answer.close()
 
     def _resume(self, cause: Exception | None) -> None:
-        """Connect again; not if the last time brought less than 1 MiB, or a server could keep us busy for ever."""
+        """Connect again, if that is of use; a server must not keep us busy for ever."""
         self._answer.close()
-        if self._resumed_at is not None and self._at - self._resumed_at < _MIN_PROGRESS_BYTES:
+        if not self._may_resume():
             raise RegistryError(
                 f"the connection broke at byte {self._at} of {self._descriptor.size} of {self._descriptor.digest}",
                 hint="try again; if it always breaks there, the registry's copy is damaged",
             ) from cause
-        self._resumed_at = self._at
+        self._resumes.append((self._at, self._now()))
         self._answer = self._source.open_blob(self._descriptor, start=self._at)
         if self._answer.status == 416:
             self._answer.close()
@@ -160,6 +181,15 @@ class _Blob:
             self._check_range()
         else:
             self._discard(self._at)
+
+    def _may_resume(self) -> bool:
+        """Tell whether the last time brought 1 MiB, or anything at all in a minute."""
+        if not self._resumes:
+            return True
+        at, time_s = self._resumes[-1]
+        progress, interval_s = self._at - at, self._now() - time_s
+        is_alive = progress >= _MIN_PROGRESS_BYTES or (progress > 0 and interval_s >= _MIN_INTERVAL_S)
+        return is_alive and len(self._resumes) < _MAX_RESUMES
 
     def _check_range(self) -> None:
         size = self._descriptor.size
@@ -190,17 +220,10 @@ def _address(registry: str) -> str:
 
 
 def _read_document(answer: Answer, reference: Reference) -> bytes:
-    content = _read(answer, MAX_DOCUMENT_BYTES + 1)
+    content = answer.read_all(limit=MAX_DOCUMENT_BYTES + 1)
     if len(content) > MAX_DOCUMENT_BYTES:
         raise RegistryError(f"{reference.registry} gave a manifest of {reference} over {MAX_DOCUMENT_BYTES >> 20} MiB")
     return content
-
-
-def _read(answer: Answer, limit: int) -> bytes:
-    try:
-        return read_all(answer, limit=limit)
-    except (HTTPError, OSError) as error:
-        raise RegistryError(f"the answer of {redact(answer.url)} broke off: {error}", hint="try again") from error
 
 
 def _check(content: bytes, promised: str, reference: Reference) -> None:
@@ -212,14 +235,3 @@ def _check(content: bytes, promised: str, reference: Reference) -> None:
     actual = f"{digest.algorithm}:{hashlib.new(digest.algorithm, content).hexdigest()}"
     if actual != digest:
         raise IntegrityError(f"{reference.registry} gave {actual} for {reference}, not {digest}")
-
-
-def _server_message(answer: Answer) -> str:
-    """Return what the server says of its refusal (distribution-spec, "Error codes"), as an addition to a message."""
-    try:
-        data = cast("object", json.loads(_read(answer, _MAX_MESSAGE_BYTES)))
-        first = cast("dict[str, list[dict[str, object]]]", data)["errors"][0]
-        text = first.get("message") or first.get("code")
-    except (ValueError, LookupError, TypeError, AttributeError, RegistryError):
-        return ""
-    return f": {shown(str(text).encode()[:200])}" if text else ""

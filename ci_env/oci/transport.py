@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import email.utils
 import random
+import ssl
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import urljoin, urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
 from urllib3.exceptions import (
@@ -26,7 +28,8 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from ci_env.errors import RegistryError
-from ci_env.oci.auth import redact
+from ci_env.oci.auth import origin, redact
+from ci_env.oci.certificates import CERTIFICATES, own_certificates, tls_context
 
 _TRANSIENT_STATUS = {408, 429, 499, 500, 502, 503, 504, 522}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -34,6 +37,8 @@ _MAX_REDIRECTS = 10
 _TRIES = 4
 _UNREACHABLE_TRIES = 2
 _MAX_PAUSE_S = 60.0
+_DEADLINE_S = 300.0
+_PIECE = 2**18
 _TIMEOUT = urllib3.Timeout(connect=15, read=60)
 
 
@@ -44,6 +49,7 @@ class Answer:
     response: urllib3.BaseHTTPResponse
     url: str
     """that gave it, after redirects"""
+    now: Callable[[], float]
 
     @property
     def status(self) -> int:
@@ -52,20 +58,46 @@ class Answer:
     def header(self, name: str) -> str:
         return self.response.headers.get(name, "")
 
+    def headers(self, name: str) -> list[str]:
+        """Return the values of a header that may be there several times."""
+        return self.response.headers.getlist(name)
+
     def read(self, size: int, /) -> bytes:
         """Return 1 to `size` bytes; none at the end. HTTPError (urllib3's) if it breaks off."""
         return self.response.read(size, decode_content=False)
+
+    def read_all(self, *, limit: int) -> bytes:
+        """Return the body, or its first `limit` bytes. RegistryError if it breaks off or takes over five minutes."""
+        pieces: list[bytes] = []
+        deadline = self.now() + _DEADLINE_S
+        try:
+            while limit > 0 and (piece := self.response.read1(min(limit, _PIECE), decode_content=False)):
+                pieces.append(piece)
+                limit -= len(piece)
+                if self.now() > deadline:
+                    raise RegistryError(f"the answer of {redact(self.url)} takes too long", hint="try again later")
+        except (HTTPError, OSError) as error:
+            raise RegistryError(f"the answer of {redact(self.url)} broke off: {error}", hint="try again") from error
+        return b"".join(pieces)
 
     def close(self) -> None:
         self.response.close()
 
 
 class Transport:
-    """Sends GET requests. A context manager: it keeps connections open."""
+    """Sends requests. A context manager: it keeps connections open."""
 
-    def __init__(self, *, pause: Callable[[float], None] = time.sleep) -> None:
+    def __init__(
+        self,
+        *,
+        pause: Callable[[float], None] = time.sleep,
+        now: Callable[[], float] = time.monotonic,
+        certificates: Path = CERTIFICATES,
+    ) -> None:
         self._pause = pause
-        self._pools: dict[str | None, urllib3.PoolManager] = {}
+        self._now = now
+        self._certificates = certificates
+        self._pools: dict[tuple[str | None, Path | None], urllib3.PoolManager] = {}
 
     def __enter__(self) -> Transport:
         return self
@@ -75,52 +107,83 @@ class Transport:
             pool.clear()
         self._pools.clear()
 
-    def get(self, url: str, headers: Mapping[str, str], *, authorization: str | None = None) -> Answer:
+    def get(
+        self,
+        url: str,
+        headers: Mapping[str, str],
+        *,
+        authorization: str | None = None,
+        check: Callable[[str], None] = lambda _: None,
+    ) -> Answer:
         """Return the answer to a GET request, after redirects and, for passing trouble, up to three more tries.
 
-        `authorization` goes to the scheme, host and port of `url` only. RegistryError says why there is no answer.
+        `authorization` goes to the scheme, host and port of `url` only. `check` may refuse where a redirect leads.
+        RegistryError says why there is no answer. No try begins more than five minutes after the first.
         """
-        tries = 0
+        tries, deadline = 0, self._now() + _DEADLINE_S
         while True:
             tries += 1
             try:
-                answer = self._follow(url, headers, authorization)
+                answer = self._follow(url, headers, authorization, check)
             except HTTPError as error:
-                if tries >= (_UNREACHABLE_TRIES if isinstance(error, NewConnectionError) else _TRIES):
+                pause = _backoff(tries)
+                if tries >= _tries(error) or self._now() + pause > deadline:
                     raise _unreachable(url, error) from error
-                self._pause(_backoff(tries))
-                continue
-            if answer.status not in _TRANSIENT_STATUS or tries == _TRIES:
-                return answer
-            pause = _retry_after(answer.header("Retry-After"), tries)
-            if pause > _MAX_PAUSE_S:
-                return answer
-            answer.close()
+            else:
+                if answer.status not in _TRANSIENT_STATUS or tries == _TRIES:
+                    return answer
+                pause = _retry_after(answer.header("Retry-After"), tries)
+                if pause > _MAX_PAUSE_S or self._now() + pause > deadline:
+                    return answer
+                answer.close()
             self._pause(pause)
 
-    def _follow(self, url: str, headers: Mapping[str, str], authorization: str | None) -> Answer:
-        home = _origin(url)
+    def post(self, url: str, fields: Sequence[tuple[str, str]]) -> Answer:
+        """Return the answer to a form, which is sent once, and not to where a redirect leads: it holds secrets."""
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        try:
+            return Answer(self._send("POST", url, headers, urlencode(fields).encode()), url, self._now)
+        except HTTPError as error:
+            raise _unreachable(url, error) from error
+
+    def _follow(
+        self, url: str, headers: Mapping[str, str], authorization: str | None, check: Callable[[str], None]
+    ) -> Answer:
+        home = origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
-            credentials = {"Authorization": authorization} if authorization and _origin(url) == home else {}
-            answer = Answer(self._send(url, {**headers, **credentials}), url)
+            credentials = {"Authorization": authorization} if authorization and origin(url) == home else {}
+            answer = Answer(self._send("GET", url, {**headers, **credentials}), url, self._now)
             if answer.status not in _REDIRECTS:
                 return answer
             answer.close()
             url = _redirected(url, answer.header("Location"))
+            check(url)
         raise RegistryError(f"{redact(url)} redirects more than {_MAX_REDIRECTS} times")
 
-    def _send(self, url: str, headers: Mapping[str, str]) -> urllib3.BaseHTTPResponse:
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+    ) -> urllib3.BaseHTTPResponse:
         # gzip'd by the server on its way, content would no longer have its digest
         complete = {"User-Agent": "ci-env", "Accept-Encoding": "identity", **headers}
-        return self._pool(url).request(
-            "GET", url, headers=complete, preload_content=False, redirect=False, retries=False, timeout=_TIMEOUT
+        pool = self._pool(url)
+        return pool.request(
+            method,
+            url,
+            body=body,
+            headers=complete,
+            preload_content=False,
+            redirect=False,
+            retries=False,
+            timeout=_TIMEOUT,
         )
 
     def _pool(self, url: str) -> urllib3.PoolManager:
+        """Return the connections for a URL: those to a host with certificates of its own are apart."""
         proxy = _proxy(url)
-        if proxy not in self._pools:
-            self._pools[proxy] = urllib3.ProxyManager(proxy) if proxy else urllib3.PoolManager()
-        return self._pools[proxy]
+        own = own_certificates(url, self._certificates)
+        if (proxy, own) not in self._pools:
+            self._pools[proxy, own] = _new_pool(proxy, tls_context(own))
+        return self._pools[proxy, own]
 
 
 def is_loopback(host: str) -> bool:
@@ -138,22 +201,34 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _origin(url: str) -> tuple[str, str | None, int | None]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname, parts.port or {"https": 443, "http": 80}.get(parts.scheme)
+def _new_pool(proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+    if proxy is None:
+        return urllib3.PoolManager(ssl_context=context)
+    address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
+    login, _, place = address.netloc.rpartition("@")
+    headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
+    plain = urlunsplit((address.scheme, place, "", "", ""))
+    return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
 
 
 def _redirected(url: str, location: str) -> str:
     """Return where a redirect leads. Never to what is not encrypted, but between this machine's own servers."""
     try:
         target = urljoin(url, location) if location else ""
-        scheme, host, _ = _origin(target)
+        scheme, host, _ = origin(target)
     except ValueError:
         target, scheme, host = "", "", None
     is_plain_here = scheme == "http" and host is not None and is_loopback(host) and not url.startswith("https:")
     if not host or not (scheme == "https" or is_plain_here):
         raise RegistryError(f"{redact(url)} redirects to {redact(target) or 'nowhere'}, which is refused")
     return target
+
+
+def _tries(error: HTTPError) -> int:
+    """Return how often to try what ends in `error`. A certificate does not get better."""
+    if isinstance(error, SSLError):
+        return 1 if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args) else _TRIES
+    return _UNREACHABLE_TRIES if isinstance(error, NewConnectionError) else _TRIES
 
 
 def _backoff(tries: int) -> float:
@@ -163,11 +238,11 @@ def _backoff(tries: int) -> float:
 
 def _retry_after(header: str, tries: int) -> float:
     """Return the pause that the server asks for: seconds or a date (RFC 9110 section 10.2.3); else our own."""
-    if header.isdigit():
+    if header.isascii() and header.isdigit():
         return float(header)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return _backoff(tries)
 
 
@@ -181,9 +256,8 @@ def _unreachable(url: str, error: HTTPError) -> RegistryError:
     if isinstance(error, ProxyError):
         return RegistryError(f"the proxy to {host} failed: {error}", hint="check https_proxy and no_proxy")
     if isinstance(error, SSLError):
-        return RegistryError(
-            f"no trusted connection to {host}: {error}", hint="for a private authority, name its file in SSL_CERT_FILE"
-        )
+        hint = f"for a private authority, name its file in SSL_CERT_FILE, or put it in {CERTIFICATES / host}/ca.crt"
+        return RegistryError(f"no trusted connection to {host}: {error}", hint=hint)
     if isinstance(error, NewConnectionError):
         reason = str(error.__cause__ or error)
         return RegistryError(f"cannot connect to {host}: {reason}", hint="is the registry running, and the port right?")

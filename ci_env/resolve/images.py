@@ -6,6 +6,7 @@ lies in a directory or an archive is looked at each time, since that costs nothi
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ from ci_env.store.images import ImageResult, Images
 from ci_env.store.layers import Layers
 
 if TYPE_CHECKING:
+    from ci_env.oci.registries import Registries
     from ci_env.oci.source import ImageSource
 
 
@@ -139,14 +141,18 @@ class ImageResolver:
     @contextmanager
     def _registry(self, place: str) -> Generator[ImageSource]:
         from ci_env.oci.reference import parse
-        from ci_env.oci.registry import RegistrySource
-        from ci_env.oci.transport import Transport
 
         if self._wanted.is_offline:
             hint = "run once without --offline, which pulls it"
             raise ConfigError("it is not in the store, and --offline forbids to ask its registry", hint=hint)
-        with Transport() as transport:
-            yield RegistrySource(parse(place), transport)
+        with self._registries.image(parse(place)) as source:
+            yield source
+
+    @functools.cached_property
+    def _registries(self) -> Registries:
+        from ci_env.oci.registries import Registries
+
+        return Registries(os.environ, self._emit)
 
 
 @contextmanager

@@ -20,8 +20,7 @@ from ci_env.events import Event, Progress
 from ci_env.oci.platform import Platform
 from ci_env.oci.pull import PulledImage, pull
 from ci_env.oci.reference import parse
-from ci_env.oci.registry import RegistrySource
-from ci_env.oci.transport import Transport
+from ci_env.oci.registries import Registries
 from tests.layer_directory import LayerDirectory
 from tests.oci_builder import Image, d, f, image, link, sha256, tar, wh, write_layout
 
@@ -89,9 +88,10 @@ def place(tmp_path: Path) -> LayerDirectory:
 
 
 def pull_from(registry: Registry, name: str, place: LayerDirectory, events: list[Event] | None = None) -> PulledImage:
-    with Transport(pause=lambda _: None) as transport:
-        source = RegistrySource(parse(f"{registry.host}/{name}"), transport)
-        return pull(source, AMD64, place, (events if events is not None else []).append)
+    emit = (events if events is not None else []).append
+    registries = Registries({}, emit, pause=lambda _: None)
+    with registries.image(parse(f"{registry.host}/{name}")) as source:
+        return pull(source, AMD64, place, emit)
 
 
 def pushed(registry: Registry, tmp_path: Path, content: Image, name: str, *arguments: str) -> None:

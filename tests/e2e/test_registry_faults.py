@@ -18,8 +18,7 @@ from ci_env.events import Event, Progress
 from ci_env.oci.platform import Platform
 from ci_env.oci.pull import PulledImage, pull
 from ci_env.oci.reference import parse
-from ci_env.oci.registry import RegistrySource
-from ci_env.oci.transport import Transport
+from ci_env.oci.registries import Registries
 from tests.fault_registry import Behaviour, FaultRegistry, Request, Response, fault_registry, ranged, serving
 from tests.layer_directory import LayerDirectory
 from tests.oci_builder import Image, compress, d, f, image, sha256, tar
@@ -39,8 +38,8 @@ class Puller:
         self.pauses: list[float] = []
 
     def pull(self, registry: FaultRegistry, name: str = "team/app:1") -> PulledImage:
-        with Transport(pause=self.pauses.append) as transport:
-            source = RegistrySource(parse(f"{registry.host}/{name}"), transport)
+        registries = Registries({}, self.events.append, pause=self.pauses.append)
+        with registries.image(parse(f"{registry.host}/{name}")) as source:
             return pull(source, AMD64, self.place, self.events.append)
 
     def pull_from(self, behaviour: Behaviour, name: str = "team/app:1") -> FaultRegistry:
@@ -234,7 +233,7 @@ class TestAnswers:
         behaviour = token_server(ONE, accept="never")
         with pytest.raises(RegistryError, match="denies access") as caught:
             puller.pull_from(behaviour if status == 401 else lambda _: Response(403))
-        assert caught.value.hint == "the image does not exist, or it is private"
+        assert (caught.value.hint or "").startswith("the image does not exist, or it is private; log in: docker login ")
 
     def test_429_waits_as_long_as_asked(self, puller: Puller) -> None:
         puller.pull_from(once(Response(429, headers={"Retry-After": "7"}), serving(ONE)))

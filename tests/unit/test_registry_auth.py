@@ -7,7 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from ci_env.errors import RegistryError
-from ci_env.oci.auth import Challenge, parse_challenges, parse_token, redact, token_url
+from ci_env.oci.auth import Challenge, TokenRequest, parse_challenges, parse_token, redact, token_request
 from ci_env.oci.transport import is_loopback
 
 
@@ -31,6 +31,12 @@ def test_challenges(header: str, expected: tuple[Challenge, ...]) -> None:
     assert parse_challenges(header) == expected
 
 
+def asked(challenges: tuple[Challenge, ...], *, registry: str, repository: str) -> TokenRequest:
+    request = token_request(challenges, registry=registry, repository=repository)
+    assert request is not None
+    return request
+
+
 def bearer(**parameters: str) -> tuple[Challenge, ...]:
     return (Challenge("bearer", parameters),)
 
@@ -43,13 +49,14 @@ def bearer(**parameters: str) -> tuple[Challenge, ...]:
     ],
 )
 def test_token_url(challenges: tuple[Challenge, ...], scope: list[str]) -> None:
-    parts = urlsplit(token_url(challenges, registry="https://r.example/v2/a/b", repository="a/b"))
+    parts = urlsplit(asked(challenges, registry="https://r.example/v2/a/b", repository="a/b").url())
     assert (parts.scheme, parts.netloc, parts.path) == ("https", "auth.example", "/token")
     assert parse_qs(parts.query) == {"service": ["s"], "scope": scope}
 
 
 def test_realm_with_a_query() -> None:
-    url = token_url(bearer(realm="https://a.example/t?x=1"), registry="https://r.example/v2/a", repository="a")
+    request = asked(bearer(realm="https://a.example/t?x=1"), registry="https://r.example/v2/a", repository="a")
+    url = request.url()
     assert parse_qs(urlsplit(url).query) == {"x": ["1"], "scope": ["repository:a:pull"]}
 
 
@@ -67,6 +74,16 @@ def test_realm_with_a_query() -> None:
         ("https://192.168.1.1:5000/t", "https://192.168.1.1:5000/v2/a", True),
         ("https://0.0.0.0/t", "https://r.example/v2/a", False),
         ("https://user:pw@auth.example/t", "https://r.example/v2/a", False),
+        ("http://auth.example/t", "http://127.0.0.1:5000/v2/a", False),
+        ("https://auth.example/t", "http://127.0.0.1:5000/v2/a", True),
+        ("https://r.example:443/t", "https://r.example/v2/a", True),
+        ("https://2130706433/t", "https://r.example/v2/a", False),
+        ("https://127.1/t", "https://r.example/v2/a", False),
+        ("https://0x7f.0.0.1/t", "https://r.example/v2/a", False),
+        ("https://127.0.0.1./t", "https://r.example/v2/a", False),
+        ("https://localhost./t", "https://r.example/v2/a", False),
+        ("https://[::ffff:10.0.0.1]/t", "https://r.example/v2/a", False),
+        ("https://1password.example/t", "https://r.example/v2/a", True),
         ("https://a.example:99999/t", "https://r.example/v2/a", False),
         ("https://[bad/t", "https://r.example/v2/a", False),
         ("file:///etc/passwd", "http://127.0.0.1:5000/v2/a", False),
@@ -75,16 +92,29 @@ def test_realm_with_a_query() -> None:
 )
 def test_realms(realm: str, registry: str, allowed: bool) -> None:
     if allowed:
-        assert token_url(bearer(realm=realm), registry=registry, repository="a").startswith(realm)
+        assert asked(bearer(realm=realm), registry=registry, repository="a").realm == realm
     else:
         with pytest.raises(RegistryError, match="refused") as caught:
-            token_url(bearer(realm=realm), registry=registry, repository="a")
+            token_request(bearer(realm=realm), registry=registry, repository="a")
         assert "pw" not in caught.value.message
 
 
-def test_tokens() -> None:
-    assert parse_token(b'{"token": "a.b-c_d~e+f/g="}', "https://a/t") == "a.b-c_d~e+f/g="
-    assert parse_token(b'{"access_token": "x"}', "https://a/t") == "x"
+@pytest.mark.parametrize(
+    ("answer", "text", "lifetime_s"),
+    [
+        ('{"token": "a.b-c_d~e+f/g="}', "a.b-c_d~e+f/g=", 60),
+        ('{"access_token": "x", "expires_in": 300}', "x", 300),
+        ('{"token": "x", "expires_in": null}', "x", 60),
+        ('{"token": "x", "expires_in": "300"}', "x", 60),
+        ('{"token": "x", "expires_in": true}', "x", 60),
+        ('{"token": "x", "expires_in": -5}', "x", 0),
+        ('{"token": "x", "expires_in": 1e400}', "x", 86400),
+    ],
+)
+def test_tokens(answer: str, text: str, lifetime_s: float) -> None:
+    token = parse_token(answer.encode(), "https://a/t")
+    assert (token.text, token.lifetime_s) == (text, lifetime_s)
+    assert text not in repr(token).replace("Token", "").replace("text", "")
 
 
 def test_redact() -> None:
