@@ -20,6 +20,7 @@ VERBS = {
     "replay": "run a recorded step again and compare",
     "explain": "say why a step was not cached",
     "runs": "list, show and remove recorded runs",
+    "prune": "remove from the store what has not been used for long",
     "validate": "check the pipeline file",
     "schema": "print the pipeline file's JSON schema, for editors",
     "init": "write a pipeline file that fits the project",

@@ -39,6 +39,8 @@ def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | N
     result = bench.steps.load(step.key)
     if result is None or not _is_good(bench, result, snapshot):
         return None
+    for layer in snapshot.layers:
+        bench.layers.hold(layer)  # the record will name it, though no step needs it now
     bench.steps.remember(_place(bench, job, step), step.key)
     bench.emit(StepFinished(job.name, step.name, "cached", result.duration_ms, "", result.output))
     after = snapshot.on_top(result.layer)

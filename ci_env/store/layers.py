@@ -74,9 +74,14 @@ class Layers:
         """Return where the layer is, or would be."""
         return self._store.layers / layer.hex
 
+    def hold(self, layer: Digest) -> None:
+        """Have the layer stay, if it is there. To be called for one that is named without being looked for."""
+        if self._uses is not None:
+            self._uses.hold(layer)
+
     def has(self, layer: Digest) -> bool:
         """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's."""
-        self._hold(layer)
+        self.hold(layer)
         marker = self._marker(layer)
         if marker is None or marker.boot is None:
             return marker is not None
@@ -96,7 +101,7 @@ class Layers:
 
     def publish(self, staging: Path, layer: Digest) -> None:
         """Make the finished directory `staging` a layer, by rename; if the layer is there already, discard it."""
-        self._hold(layer)
+        self.hold(layer)
         self._mark(staging, _Marker(1, self._boot))
         if not self._rename(staging, layer):
             with self._lock(layer):
@@ -154,10 +159,6 @@ class Layers:
     def discard(self, directory: Path) -> None:
         """Remove a directory whose files may belong to any id; links in it are not followed."""
         remove(directory, self._as_owner)
-
-    def _hold(self, layer: Digest) -> None:
-        if self._uses is not None:
-            self._uses.hold(layer)
 
     @functools.cached_property
     def _boot(self) -> str:

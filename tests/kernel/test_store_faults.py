@@ -110,7 +110,7 @@ FULL = """if True:
                 layers.publish(layers.staging(), LAYERS[1])
                 blob = Blobs(store).put(b"x" * 20_000)
                 result = StepResult(1, PLACE, "{}" * 4000, (), LAYERS[1], blob, None, 0)
-                Steps(store).save(result, place=PLACE, replace=False)
+                Steps(store).save(result, place=PLACE)
                 layers.ensure(LAYERS[2], lambda root: None)
                 layers.seal()
                 assert Blobs(store).read(blob) == b"x" * 20_000

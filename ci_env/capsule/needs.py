@@ -1,0 +1,23 @@
+"""What of the store a record speaks of: without it, its run can be shown but not replayed. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ci_env.capsule.record import Record
+from ci_env.digest import Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    layers: frozenset[Digest]
+    blobs: frozenset[Digest]
+
+
+def needs(record: Record) -> Needs:
+    """Return what the record needs: the layers of its jobs' images, and its steps' layers, logs and artifacts."""
+    steps = [step for job in record.jobs for step in job.steps if step.after is not None]
+    layers = {layer for job in record.plan.jobs for layer in job.image.layers}
+    layers |= {layer for step in steps for layer in (*step.before, *(step.after or ()))}
+    blobs = {blob for step in steps for blob in (step.output, step.artifacts) if blob is not None}
+    return Needs(frozenset(layers), frozenset(blobs))
