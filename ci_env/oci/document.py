@@ -26,9 +26,11 @@ DOCKER_INDEX = "application/vnd.docker.distribution.manifest.list.v2+json"
 DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 INDEX_TYPES = (OCI_INDEX, DOCKER_INDEX)
 MANIFEST_TYPES = (OCI_MANIFEST, DOCKER_MANIFEST)
+OCI_CONFIG = "application/vnd.oci.image.config.v1+json"
+OCI_LAYER = "application/vnd.oci.image.layer.v1.tar"
 
-_CONFIG_TYPES = ("application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json")
-_LAYER_PREFIXES = ("application/vnd.oci.image.layer.v1.tar", "application/vnd.docker.image.rootfs.diff.tar")
+_CONFIG_TYPES = (OCI_CONFIG, "application/vnd.docker.container.image.v1+json")
+_LAYER_PREFIXES = (OCI_LAYER, "application/vnd.docker.image.rootfs.diff.tar")
 _FOREIGN_MARKS = ("nondistributable", "image.rootfs.foreign")
 _NOT_AN_IMAGE_HINT = "name a container image; charts, signatures and other artifacts have no root file system"
 

@@ -20,7 +20,7 @@ from ci_env.oci.tar import Archive
 from ci_env.oci.tar_header import shown
 from ci_env.oci.verify import Reader
 
-_REF_NAME = "org.opencontainers.image.ref.name"
+REF_NAME = "org.opencontainers.image.ref.name"
 _PIECE = 2**20
 _BLOB_PATH = re.compile(rb"blobs/(sha256|sha512)/([0-9a-f]{64,128})\Z")
 _DOCUMENTS = (b"oci-layout", b"index.json")
@@ -60,10 +60,10 @@ class LayoutSource:
         return False
 
     def _tagged(self, index: Index) -> tuple[Descriptor, ...]:
-        entries = tuple(entry for entry in index.manifests if entry.annotations.get(_REF_NAME) == self._tag)
+        entries = tuple(entry for entry in index.manifests if entry.annotations.get(REF_NAME) == self._tag)
         if len(entries) == 1:
             return entries
-        names = sorted({entry.annotations[_REF_NAME] for entry in index.manifests if _REF_NAME in entry.annotations})
+        names = sorted({entry.annotations[REF_NAME] for entry in index.manifests if REF_NAME in entry.annotations})
         found = f"{len(entries)} images are" if entries else "no image is"
         raise ConfigError(
             f"{found} tagged {self._tag!r} in the image layout {self._directory}",
