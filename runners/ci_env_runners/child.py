@@ -125,7 +125,8 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     step = os.fork()
     if step == 0:
         _guarded(control, lambda: _become(spec, identity, output))
-    os.close(output)
+    if not spec.terminal:  # a terminal would hang up as soon as the step closes its own, before it ends
+        os.close(output)
     while True:
         ended, status = os.wait()
         if ended == step:

@@ -29,7 +29,7 @@ def receive_terminal(control: socket.socket) -> tuple[int | None, bytes]:
 
 
 def converse(master: int, tick: Callable[[], None]) -> None:
-    """Pass on what is typed and what is shown, until the last process inside has let go of the terminal.
+    """Pass on what is typed and what is shown, until all inside has ended and with it the terminal.
 
     Never waits for one of the two alone: a program that echoes stops reading until what it writes is read. `tick` is
     called several times a second.
@@ -41,15 +41,15 @@ def converse(master: int, tick: Callable[[], None]) -> None:
             tick()
             ready = _ready(master, is_writing=bool(typed), is_reading=has_input and not typed)
             if 0 in ready:
-                typed = _read(0)
-                has_input = bool(typed)
+                piece = _read(0)
+                has_input, typed = piece != b"", piece or b""
             if ready.get(master, 0) & select.POLLOUT:
                 typed = typed[_write_some(master, typed) :]
             if ready.get(master, 0) & ~select.POLLOUT:
                 shown = _read(master)
-                if not shown:
+                if shown == b"":
                     return
-                _write(1, shown)
+                _write(1, shown or b"")
             if not has_input and not ready:
                 typed = _END_OF_INPUT
 
@@ -62,10 +62,15 @@ def _ready(master: int, *, is_writing: bool, is_reading: bool) -> dict[int, int]
     return dict(poll.poll(_TICK_MS))
 
 
-def _read(source: int) -> bytes:
-    """Return a piece, nothing at the end. Linux ends a terminal whose processes are gone with EIO (pty(7))."""
+def _read(source: int) -> bytes | None:
+    """Return a piece, an empty one at the end; None where nothing is there yet after all.
+
+    Linux ends a terminal whose processes are gone with EIO (pty(7)).
+    """
     try:
         return os.read(source, _PIECE)
+    except BlockingIOError:
+        return None
     except OSError:
         return b""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,37 +12,7 @@ import pytest
 
 from tests.processes import Found, running, wait_until
 from tests.sandboxes import Place, new_place
-
-# argv = store, script
-PROGRAM = """
-import os, sys
-from pathlib import Path
-from ci_env.errors import CiEnvError
-from tests.sandboxes import Place
-from ci_env_runners import namespace
-store = Path(sys.argv[1])
-with namespace.open(store) as runner:
-    place = Place(store, runner)
-    try:
-        ran = place.runner.run(place.sandbox(sys.argv[2], {"KIND"}), lambda piece: os.write(1, piece))
-        print(ran)
-    except CiEnvError as error:
-        print(f"{type(error).__name__}: {error.message}\\n{error.hint}")
-"""
-
-
-def argv(store: Path, script: str, *before: str, network: str = "none") -> Sequence[str]:
-    program = PROGRAM.replace('{"KIND"}', f"network={network!r}")
-    return (*before, sys.executable, "-c", program, str(store), script)
-
-
-def environment() -> dict[str, str]:
-    """Have the program find what this process has found, however that was installed."""
-    packages = {str(Path(module.__file__ or "").parents[1]) for module in map(sys.modules.__getitem__, _MODULES)}
-    return os.environ | {"PYTHONPATH": os.pathsep.join(packages)}
-
-
-_MODULES = ("ci_env.ports", "ci_env_runners.namespace", "tests.sandboxes")
+from tests.step_program import argv, environment
 
 
 @pytest.fixture
@@ -62,7 +30,12 @@ def in_user_namespace(*settings: str) -> Sequence[str]:
 
 def outcome(store: Path, *before: str) -> str:
     done = subprocess.run(
-        argv(store, "echo ran", *before), env=environment(), capture_output=True, text=True, check=False, timeout=60
+        argv("run", store, "echo ran", *before),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
@@ -94,7 +67,9 @@ def test_signals_that_are_ignored_from_the_start(store: Path) -> None:
 
 def test_no_standard_streams(store: Path) -> None:
     done = subprocess.run(
-        argv(store, "echo ran >/etc/ran", "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"), env=environment(), timeout=60
+        argv("run", store, "echo ran >/etc/ran", "sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh"),
+        env=environment(),
+        timeout=60,
     )
     assert done.returncode is not None
     (made,) = store.glob("layers/*/host/etc/ran")
@@ -113,7 +88,7 @@ def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path, moment: str) -
 
 def kill_caller(place: Place, mark: str, *, at_once: bool) -> None:
     script = f"setsid {mark} & {mark}"
-    program = argv(place.store, script)
+    program = argv("run", place.store, script)
     with (
         open(place.store / "errors", "w") as errors,
         subprocess.Popen(program, env=environment(), stdout=subprocess.DEVNULL, stderr=errors) as caller,
