@@ -22,6 +22,7 @@ _SAFE = (
 )
 _KEPT = ("PATH", "HOME", "XDG_CONFIG_HOME", "SUDO_UID")
 _OURS = {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+_OUT_OF_SPACE = ("No space left on device", "Out of diskspace", "Disk quota exceeded")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +42,12 @@ def git(*arguments: str, at: Path, extra: Mapping[str, str] | None = None) -> An
     return answer
 
 
-def refusal(answer: Answer, directory: Path) -> ConfigError:
+def refusal(answer: Answer, directory: Path) -> ConfigError | HostError:
     """Return git's complaint as an error of ours."""
     reasons = [line.removeprefix("fatal: ").removeprefix("error: ") for line in answer.complaint.splitlines()]
+    if any(words in answer.complaint for words in _OUT_OF_SPACE):
+        hint = "free some space, or point CI_ENV_HOME at a larger disk"  # git writes nowhere but to the store
+        return HostError(f"git has no space to work in: {'; '.join(reasons)}", hint=hint)
     if answer.complaint.startswith("fatal: detected dubious ownership"):
         reasons = ["it belongs to another user"]
         hint = f"if you trust it: git config --global --add safe.directory {directory}"

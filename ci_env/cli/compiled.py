@@ -22,6 +22,8 @@ from ci_env.resolve.source import SourceLayers
 from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key
 
+_IMAGE = "--image"
+
 
 @dataclass(frozen=True, slots=True)
 class Request:
@@ -30,7 +32,7 @@ class Request:
     file: Path
     jobs: tuple[str, ...]
     image: str | None
-    """in place of every job's image but `host`'s"""
+    """in place of every job's image"""
     is_offline: bool
     is_renewed: bool
 
@@ -83,7 +85,8 @@ def _load(file: Path, opened: Opened) -> Pipeline:
 def _with_image(pipeline: Pipeline, image: str | None) -> Pipeline:
     if image is None:
         return pipeline
-    return Pipeline(tuple(replace(job, image=image, at="--image") for job in pipeline.jobs))
+    pipeline_file.check_image(image, at=_IMAGE)
+    return Pipeline(tuple(replace(job, image=image, at=_IMAGE) for job in pipeline.jobs))
 
 
 def _first_with_each_image(jobs: Sequence[Job]) -> Sequence[Job]:

@@ -43,5 +43,18 @@ def load(content: bytes, file: str) -> Pipeline:
     return loader.load(content, file, parse)
 
 
+def check_image(text: str, *, at: str) -> None:
+    """See that `text` names an image, as `load` does for those of the file; ConfigError says what is wrong `at` it."""
+    from ci_env.oci.reference import parse
+    from ci_env.pipeline.image import parse_image
+
+    try:
+        name = parse_image(text)
+        if name.kind == "registry":
+            parse(name.place)
+    except ValueError as error:
+        raise ConfigError(str(error), where=at) from error
+
+
 def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO without a writer would wait forever

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.digest import Digest, key
-from ci_env.errors import CiEnvError, ConfigError
+from ci_env.errors import CiEnvError, ConfigError, Interrupted
 from ci_env.events import Emit
 from ci_env.files import explained
 from ci_env.oci.platform import Platform, of_machine
@@ -160,6 +160,8 @@ def _told_where(text: str, at: str) -> Generator[None]:
     """Have errors name the image and where it was asked for."""
     try:
         yield
+    except Interrupted:
+        raise
     except CiEnvError as error:
         if error.args and text not in error.message:
             error.message = f"image {text!r}: {error.message}"
