@@ -20,14 +20,16 @@ VERBS = {
     "replay": "run a recorded step again and compare",
     "explain": "say why a step was not cached",
     "runs": "list, show and remove recorded runs",
+    "image": "pull, push, import, export and list images",
     "prune": "remove from the store what has not been used for long",
+    "store": "check the store, and repair it",
     "validate": "check the pipeline file",
     "schema": "print the pipeline file's JSON schema, for editors",
     "init": "write a pipeline file that fits the project",
     "doctor": "say what this host can do, and how to get what is missing",
 }
 _DESCRIPTION = "Run a pipeline in an isolated root file system, record it, and replay its failure."
-_DEBUG = "log what ci-env does to stderr, and show a traceback with every error"
+_DEBUG = "show a traceback with every error, and what libraries log"
 _WIDEST = 100
 
 

@@ -59,10 +59,33 @@ class Documents(Generic[T]):
             except FileNotFoundError:
                 return None
 
+    def is_whole(self, name: str) -> bool:
+        """Tell whether the file is as it was written, whatever kind of document it holds; one that is not there is."""
+        path = self._path(name)
+        with explained("read", path):
+            try:
+                _unsealed(path.read_bytes())
+            except FileNotFoundError:
+                return True
+            except (ValueError, IsADirectoryError):
+                return False
+        return True
+
     def save(self, name: str, document: T) -> None:
         """Put the document in the place of what is there. Two that save at once: one of them is there, whole."""
         with explained("write", self._path(name)):
             quick_write(self._path(name), _sealed(codec.dumps(document)))
+
+    def names(self) -> tuple[str, ...]:
+        """Return the names of all documents, damaged ones too."""
+        with explained("read", self._directory):
+            found = os.listdir(self._directory)
+        return tuple(name.removesuffix(".json") for name in found if name.endswith(".json") and name[0] != ".")
+
+    def remove(self, name: str) -> None:
+        """Remove the document, there or not."""
+        with explained("remove", self._path(name)):
+            self._path(name).unlink(missing_ok=True)
 
     def _understood(self, content: bytes) -> T | None:
         try:

@@ -13,7 +13,7 @@ import functools
 import itertools
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
 _PIECE = 2**18
+_MARKER = "layer.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +83,20 @@ class Layers:
     def has(self, layer: Digest) -> bool:
         """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's."""
         self.hold(layer)
-        marker = self._marker(layer)
-        if marker is None or marker.boot is None:
-            return marker is not None
-        if marker.boot != self._boot:
+        found = self._marker(layer)
+        if found is None:
             return False
-        self._unsealed.add(layer)
+        marker, last_use = found
+        if marker.boot is not None:
+            self._unsealed.add(layer)
+        path = self.directory(layer) / _MARKER
+        with explained("write", path):
+            note_use(path, last_use)
         return True
+
+    def is_complete(self, layer: Digest) -> bool:
+        """Tell the same without using the layer."""
+        return self._marker(layer) is not None
 
     def staging(self) -> Path:
         """Return a new layer directory in the scratch, with an empty `root` for the sandbox's `/`."""
@@ -132,7 +140,7 @@ class Layers:
             with self._unfinished() as staging:
                 warnings = self._unpack(staging / "root", parents, diff_id, stream)
                 with explained("write", staging):
-                    atomic_write(staging / "layer.json", codec.dumps(_SEALED))
+                    atomic_write(staging / _MARKER, codec.dumps(_SEALED))
                 self._replace(staging, layer)
             with explained("write", self._store.layers):
                 sync_directory(self._store.layers)
@@ -156,6 +164,11 @@ class Layers:
             self._mark(self.directory(layer), _SEALED)
         self._unsealed.difference_update(layers)
 
+    def drop(self, layer: Digest) -> None:
+        """Remove a layer that is damaged, though a command may use it; there or not."""
+        with self._lock(layer):
+            self._clear(layer)
+
     def discard(self, directory: Path) -> None:
         """Remove a directory whose files may belong to any id; links in it are not followed."""
         remove(directory, self._as_owner)
@@ -165,9 +178,9 @@ class Layers:
         with explained("read", _BOOT_ID):
             return _BOOT_ID.read_text().strip()
 
-    def _marker(self, layer: Digest) -> _Marker | None:
-        """Return the layer's marker, None where there is none or it is damaged."""
-        path = self.directory(layer) / "layer.json"
+    def _marker(self, layer: Digest) -> tuple[_Marker, float] | None:
+        """Return the layer's marker and its mtime; None where there is none, or it is damaged or of another boot."""
+        path = self.directory(layer) / _MARKER
         with explained("read", path):
             try:
                 with open(path, "rb") as file:
@@ -175,12 +188,11 @@ class Layers:
                 marker = codec.loads(_Marker, content)
             except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
                 return None
-            note_use(path, last_use)
-            return marker
+        return (marker, last_use) if marker.boot in (None, self._boot) else None
 
     def _mark(self, directory: Path, marker: _Marker) -> None:
         with explained("write", directory):
-            quick_write(directory / "layer.json", codec.dumps(marker))
+            quick_write(directory / _MARKER, codec.dumps(marker))
 
     @contextmanager
     def _lock(self, layer: Digest) -> Generator[None]:
@@ -209,10 +221,14 @@ class Layers:
             if self.has(layer):
                 self.discard(staging)
                 return
-            leftover = self._scratch / f"leftover-{next(self._numbers)}"
-            with explained("replace", self.directory(layer)):
-                self.directory(layer).rename(leftover)
-            self.discard(leftover)
+            self._clear(layer)
+
+    def _clear(self, layer: Digest) -> None:
+        """Remove what has the layer's name. Holding the lock."""
+        leftover = self._scratch / f"leftover-{next(self._numbers)}"
+        with explained("replace", self.directory(layer)), suppress(FileNotFoundError):  # pruned meanwhile
+            self.directory(layer).rename(leftover)
+        self.discard(leftover)
 
     def _rename(self, staging: Path, layer: Digest) -> bool:
         """Return whether the name was free."""
