@@ -11,6 +11,7 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -45,20 +46,28 @@ def find() -> HostImage:
     return HostImage(links, overlaid, tuple(name for name in SHOWN if _is_directory(name)), mounted)
 
 
-def fingerprint() -> Digest:
+def fingerprint(root: str = "") -> Digest:
     """Return the identity of the operating system, in some milliseconds: from names, sizes and times, not contents.
 
     Covers what package managers record, the directories where things are installed by hand, those of /etc, and its own
-    files. A file that is overwritten in place elsewhere goes unnoticed; where that matters, use an image.
+    files. A file that is overwritten in place elsewhere goes unnoticed; where that matters, use an image. `root` is the
+    directory that the system lies in, without a slash at its end.
     """
     digest = hashlib.sha256()
-    walks = (_walk(f"/{name}", _DEPTH.get(name, 0)) for name in dict.fromkeys((*OVERLAID, *SHOWN, *_DEPTH)))
-    for path, found in chain(*walks, _files("/etc")):
-        facts = (path, stat.S_IFMT(found.st_mode), found.st_mtime_ns, found.st_size, found.st_uid, found.st_gid)
+    walks = (_walk(f"{root}/{name}", _DEPTH.get(name, 0)) for name in dict.fromkeys((*OVERLAID, *SHOWN, *_DEPTH)))
+    for path, found in chain(*walks, _files(f"{root}/etc")):
+        facts = (
+            path.removeprefix(root),
+            stat.S_IFMT(found.st_mode),
+            found.st_mtime_ns,
+            found.st_size,
+            found.st_uid,
+            found.st_gid,
+        )
         digest.update(repr(facts).encode(errors="surrogateescape"))
     for name in _PACKAGES:
         try:
-            digest.update(Path("/", name).read_bytes())
+            digest.update(Path(f"{root}/{name}").read_bytes())
         except OSError:
             digest.update(b"-")
     return Digest(f"sha256:{digest.hexdigest()}")
@@ -79,10 +88,14 @@ def _walk(path: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _files(path: str) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield what is directly in `path`."""
-    with os.scandir(path) as entries:
-        for entry in sorted(entries, key=lambda entry: entry.name):
-            yield entry.path, entry.stat(follow_symlinks=False)
+    """Yield what is directly in `path`; what goes meanwhile is not there."""
+    try:
+        names = sorted(os.listdir(path))
+    except OSError:
+        return
+    for name in names:
+        with suppress(FileNotFoundError):
+            yield f"{path}/{name}", os.lstat(f"{path}/{name}")
 
 
 def _is_directory(name: str) -> bool:
