@@ -17,6 +17,8 @@ class Request:
     """with its query"""
     headers: Mapping[str, str]
     """names in lower case"""
+    method: str = "GET"
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,17 @@ def fault_registry(behaviour: Behaviour) -> Generator[FaultRegistry]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
-            request = Request(self.path, {name.lower(): value for name, value in self.headers.items()})
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            body = self.rfile.read(int(headers.get("content-length", "0")))
+            request = Request(self.path, headers, self.command, body)
             requests.append(request)
             try:
                 self._send(behaviour(request))
             except OSError:
                 self.close_connection = True
+
+        def do_POST(self) -> None:
+            self.do_GET()
 
         def _send(self, response: Response) -> None:
             self.send_response(response.status)

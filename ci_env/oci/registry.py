@@ -98,10 +98,14 @@ class RegistrySource:
         self, answer: Answer, url: str, headers: dict[str, str], sent: str | None
     ) -> tuple[Answer, str | None]:
         challenges = parse_challenges(answer.header("WWW-Authenticate"))
-        authorization = self._logins.answer(challenges, self._reference, self._base, self._transport)
-        if authorization == sent and sent.startswith("Basic "):  # the same password would be refused again
+        try:
+            authorization = self._logins.answer(challenges, self._reference, self._base, self._transport)
+        except BaseException:
+            answer.close()
+            raise
+        if authorization == sent and authorization.startswith("Basic "):  # the same password would be refused again
             return answer, sent
-        answer.close()
+        answer.discard()
         return self._send(url, headers, authorization), authorization
 
     def _send(self, url: str, headers: dict[str, str], authorization: str | None) -> Answer:

@@ -80,6 +80,15 @@ class Answer:
             raise RegistryError(f"the answer of {redact(self.url)} broke off: {error}", hint="try again") from error
         return b"".join(pieces)
 
+    def discard(self) -> None:
+        """Close it; the connection serves again if little is left to read."""
+        try:
+            self.read_all(limit=_PIECE)
+        except RegistryError:
+            pass  # nobody wants to know what broke off
+        finally:
+            self.close()
+
     def close(self) -> None:
         self.response.close()
 
@@ -135,7 +144,7 @@ class Transport:
                 pause = _retry_after(answer.header("Retry-After"), tries)
                 if pause > _MAX_PAUSE_S or self._now() + pause > deadline:
                     return answer
-                answer.close()
+                answer.discard()
             self._pause(pause)
 
     def post(self, url: str, fields: Sequence[tuple[str, str]]) -> Answer:
@@ -155,7 +164,7 @@ class Transport:
             answer = Answer(self._send("GET", url, {**headers, **credentials}), url, self._now)
             if answer.status not in _REDIRECTS:
                 return answer
-            answer.close()
+            answer.discard()
             url = _redirected(url, answer.header("Location"))
             check(url)
         raise RegistryError(f"{redact(url)} redirects more than {_MAX_REDIRECTS} times")
