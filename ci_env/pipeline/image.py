@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
-Kind = Literal["registry", "oci", "oci-archive", "host"]
+Kind = Literal["registry", "oci", "oci-archive", "docker-archive", "host"]
 
 _SCHEME = re.compile(r"(oci|oci-archive|docker-archive):(?P<rest>.*)\Z", re.DOTALL)
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
@@ -20,7 +20,7 @@ class ImageName:
     place: str
     """the reference in a registry, the directory or the file; empty for the host"""
     tag: str | None
-    """chooses among the images of a directory or file; None: the only one"""
+    """chooses among the images of a directory or file, in a docker archive by `name[:tag]`; None: the only one"""
 
 
 def parse_image(text: str) -> ImageName:
@@ -30,12 +30,17 @@ def parse_image(text: str) -> ImageName:
     match = _SCHEME.match(text)
     if match is None:
         return ImageName("registry", text, None)
-    if match[1] == "docker-archive":
-        raise ValueError("`docker-archive:` is not supported yet; `skopeo copy` makes an `oci-archive:` of it")
-    place, tag = _split_tag(match["rest"])
+    kind = cast("Kind", match[1])
+    place, tag = _split_name(match["rest"]) if kind == "docker-archive" else _split_tag(match["rest"])
     if not place:
-        raise ValueError(f"`{match[1]}:` needs a path, as in `{match[1]}:build/image`")
-    return ImageName("oci" if match[1] == "oci" else "oci-archive", place, tag)
+        raise ValueError(f"`{kind}:` needs a path, as in `{kind}:build/image`")
+    return ImageName(kind, place, tag)
+
+
+def _split_name(rest: str) -> tuple[str, str | None]:
+    """Cut an image's name off: what follows the first colon, since the name may have one too."""
+    place, _, name = rest.partition(":")
+    return place, name or None
 
 
 def _split_tag(rest: str) -> tuple[str, str | None]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,12 +72,28 @@ class ImageResolver:
         result_key = self._key(name)
         result = None if self._wanted.is_renewed and name.kind == "registry" else self._images.load(result_key)
         if result is None or not all(self._layers.has(layer) for layer in result.chain):
-            with _told_where(text, at):
-                result = self._pull(text, name)
+            with _told_where(text, at), self._source(name) as source:
+                result = self._pull(text, source)
             self._images.save(result_key, result)
         image = Image(text, result.manifest, result.chain, None, result.platform)
         env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
         return ResolvedImage(image, env, result.user, result.workdir)
+
+    def bring(self, text: str, name: str | None) -> ImageResult:
+        """Have the image that `text` names in the store, looked for anew, and have `name` mean it from now on.
+
+        None: the name that it has where it comes from, or else `text`.
+        """
+        place = parse_image(text)
+        with _told(text), self._source(place) as source:
+            result = replace(self._pull(text, source), reference=name or _own_name(source) or text)
+        is_named = result.reference != text
+        result_key = self._key(ImageName("registry", result.reference, None) if is_named else place)
+        self._images.save(result_key, result)
+        for other_key, other in self._images.all():  # what lay in the directory or file before
+            if other.reference == result.reference and other.platform == result.platform and other_key != result_key:
+                self._images.remove(other_key)
+        return result
 
     def _key(self, name: ImageName) -> Digest:
         """Return the identity of what a name means: for what lies on this machine with a look at it."""
@@ -104,11 +120,10 @@ class ImageResolver:
             return [str(path)]  # reading it will say what is wrong
         return [str(path), str(found.st_mtime_ns), found.st_size, found.st_ino]
 
-    def _pull(self, text: str, name: ImageName) -> ImageResult:
+    def _pull(self, text: str, source: ImageSource) -> ImageResult:
         from ci_env.oci.pull import pull
 
-        with self._source(name) as source:
-            pulled = pull(source, self._platform, self._layers, self._emit)
+        pulled = pull(source, self._platform, self._layers, self._emit)
         config = pulled.config
         return ImageResult(
             version=1,
@@ -128,6 +143,7 @@ class ImageResolver:
             with self._registry(name.place) as source:
                 yield source
             return
+        from ci_env.oci.docker_archive import open_docker_archive
         from ci_env.oci.layout import LayoutSource, open_archive
 
         if name.kind == "oci":
@@ -136,7 +152,10 @@ class ImageResolver:
         spool = self._scratch / f"archive-{Digest.of(name.place.encode()).hex[:12]}"
         with explained("make", spool):
             spool.mkdir(exist_ok=True)
-        yield open_archive(path, name.tag, spool)
+        if name.kind == "docker-archive":
+            yield open_docker_archive(path, name.tag, spool)
+        else:
+            yield open_archive(path, name.tag, spool)
 
     @contextmanager
     def _registry(self, place: str) -> Generator[ImageSource]:
@@ -155,16 +174,42 @@ class ImageResolver:
         return Registries(os.environ, self._emit)
 
 
+def _own_name(source: ImageSource) -> str | None:
+    """Return what a docker archive calls its image, unless no registry could have that."""
+    from ci_env.oci.docker_archive import DockerArchiveSource
+    from ci_env.oci.reference import parse
+
+    names = source.names if isinstance(source, DockerArchiveSource) else ()
+    for name in names:
+        with suppress(ValueError):
+            parse(name)
+            return name
+    return None
+
+
 @contextmanager
-def _told_where(text: str, at: str) -> Generator[None]:
-    """Have errors name the image and where it was asked for."""
+def _told(text: str) -> Generator[None]:
+    """Have errors name the image."""
     try:
         yield
     except Interrupted:
         raise
     except CiEnvError as error:
-        if error.args and text not in error.message:
+        if text not in error.message:
             error.message = f"image {text!r}: {error.message}"
+            error.args = (error.message,)
+        raise
+
+
+@contextmanager
+def _told_where(text: str, at: str) -> Generator[None]:
+    """Have errors name the image and where it was asked for."""
+    try:
+        with _told(text):
+            yield
+    except Interrupted:
+        raise
+    except CiEnvError as error:
         if at not in error.message:
             error.message = f"{at}: {error.message}"
         error.args = (error.message,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,3 +44,14 @@ class Images:
     def save(self, key: Digest, result: ImageResult) -> None:
         """Put the result in the place of an older one."""
         self._results.save(key.hex, result)
+
+    def all(self) -> Iterator[tuple[Digest, ImageResult]]:
+        """Yield all results with their keys, in no order; looking is no use of them."""
+        for name in self._results.names():
+            result = self._results.look(name)
+            if result is not None:
+                yield Digest.parse(f"sha256:{name}"), result
+
+    def remove(self, key: Digest) -> None:
+        """Forget what a name means, if it is known. Layers and documents stay, until prune finds them unused."""
+        self._results.remove(key.hex)

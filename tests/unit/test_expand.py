@@ -152,7 +152,7 @@ def test_job_without_an_image() -> None:
         ("Debian", "invalid image 'Debian': 'Debian' must be lower case"),
         ("https://x.example/y", "invalid image 'https://x.example/y': write it without https://"),
         ("'debian:'", "invalid image 'debian:': '' is not a tag (letters, digits, '_', '.', '-'; at most 128)"),
-        ("docker-archive:x.tar", "`docker-archive:` is not supported yet; `skopeo copy` makes an `oci-archive:` of it"),
+        ("'docker-archive:'", "`docker-archive:` needs a path, as in `docker-archive:build/image`"),
         ("'oci:'", "`oci:` needs a path, as in `oci:build/image`"),
         ("oci-archive::tag", "`oci-archive:` needs a path, as in `oci-archive:build/image`"),
         ("oci:dir:a b", "'a b' is not a tag (letters, digits, `_`, `.`, `-`; at most 128)"),
@@ -166,7 +166,17 @@ def test_impossible_image(image: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "image", ["host", "oci:dir", "oci:a/b:1.2", "oci:/a:b/c", "oci-archive:x.tar:t", "r.example:5/x"]
+    "image",
+    [
+        "host",
+        "oci:dir",
+        "oci:a/b:1.2",
+        "oci:/a:b/c",
+        "oci-archive:x.tar:t",
+        "docker-archive:x.tar",
+        "docker-archive:x.tar:app:1",
+        "r.example:5/x",
+    ],
 )
 def test_possible_image(image: str) -> None:
     assert pipeline(jobs(a="").replace("host", image)).jobs[0].image == image
