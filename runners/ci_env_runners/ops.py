@@ -147,7 +147,7 @@ def from_wire(data: list[object]) -> Spec:
     """Undo `to_wire`, also after a trip through JSON."""
     ops, *rest = data
     assert isinstance(ops, list)
-    return Spec(tuple(_op(*item) for item in ops), *rest)  # type: ignore[arg-type]  # to_wire wrote it
+    return Spec(tuple(_op(*item) for item in ops), *map(_frozen, rest))  # type: ignore[arg-type]  # to_wire wrote it
 
 
 def _op(kind: str, *fields: object) -> Op:
