@@ -56,7 +56,6 @@ def test_a_file_that_is_wrong(ci_env: Callable[[Who], CiEnv], content: str, said
         (["-j", "many"], "error: argument -j/--parallel: expected a number from 1 on, found 'many'\n"),
         (["--pull", "--offline"], "error: --pull asks registries, which --offline forbids\n"),
         (["--image", "UPPER/x"], "error: --image: invalid image 'UPPER/x': 'UPPER' must be lower case\n"),
-        (["--image", "docker-archive:x"], "error: --image: `docker-archive:` is not supported yet"),
         (["--image", "oci:absent"], "/project/absent is not an OCI image layout: it has no oci-layout\n"),
         (["--image", "oci-archive:absent"], "there is no image archive /"),
         (["--image", "127.0.0.1:1/x", "--offline"], "it is not in the store, and --offline forbids to ask"),
