@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 
 from urllib3.exceptions import HTTPError
 
 from ci_env.digest import Digest
 from ci_env.errors import IntegrityError, RegistryError
-from ci_env.oci.auth import error_text, lacks_scope, origin, parse_challenges, redact
+from ci_env.oci.auth import redact
+from ci_env.oci.authorized import Authorized
 from ci_env.oci.document import INDEX_TYPES, MANIFEST_TYPES, MAX_DOCUMENT_BYTES, Descriptor
 from ci_env.oci.logins import Logins, how_to
 from ci_env.oci.reference import Reference
 from ci_env.oci.server_warnings import ServerWarnings
 from ci_env.oci.tar_header import shown
-from ci_env.oci.transport import Answer, Transport, is_loopback
+from ci_env.oci.transport import Answer, Transport
 from ci_env.oci.verify import Reader
 
-_DOCKER_HUB = "registry-1.docker.io"
 _MIN_PROGRESS_BYTES = 2**20
 _MIN_INTERVAL_S = 60.0
 _MAX_RESUMES = 100
@@ -35,10 +34,8 @@ class RegistrySource:
 
     def __init__(self, reference: Reference, transport: Transport, logins: Logins, warnings: ServerWarnings) -> None:
         self._reference = reference
-        self._transport = transport
-        self._logins = logins
-        self._warnings = warnings
-        self._base = f"{_address(reference.registry)}/v2/{reference.repository}"
+        self._authorized = Authorized(reference, transport, logins, warnings)
+        self._base = self._authorized.url
 
     def root(self) -> bytes:
         """Return what the tag or digest names. IntegrityError if it is not what the digest, or the server, says."""
@@ -81,44 +78,13 @@ class RegistrySource:
             raise self._refused(answer, None)
 
     def _get(self, url: str, headers: dict[str, str]) -> Answer:
-        """Return the answer; one that wants a login gets one, and one that wants a token for more gets that, once."""
-        sent = self._logins.authorization(self._reference)
-        answer = self._send(url, headers, sent)
-        if self._is_ours(answer, 401):
-            answer, sent = self._send_again(answer, url, headers, sent)
-        if self._is_ours(answer, 401, 403) and lacks_scope(parse_challenges(answer.header("WWW-Authenticate"))):
-            answer, _ = self._send_again(answer, url, headers, sent)
-        return answer
-
-    def _is_ours(self, answer: Answer, *statuses: int) -> bool:
-        """Tell whether the registry itself refused: another host's refusal is none of our credentials' business."""
-        return answer.status in statuses and origin(answer.url) == origin(self._base)
-
-    def _send_again(
-        self, answer: Answer, url: str, headers: dict[str, str], sent: str | None
-    ) -> tuple[Answer, str | None]:
-        challenges = parse_challenges(answer.header("WWW-Authenticate"))
-        try:
-            authorization = self._logins.answer(challenges, self._reference, self._base, self._transport)
-        except BaseException:
-            answer.close()
-            raise
-        if authorization == sent and authorization.startswith("Basic "):  # the same password would be refused again
-            return answer, sent
-        answer.discard()
-        return self._send(url, headers, authorization), authorization
-
-    def _send(self, url: str, headers: dict[str, str], authorization: str | None) -> Answer:
-        answer = self._transport.get(url, headers, authorization=authorization)
-        if origin(answer.url) == origin(self._base):
-            self._warnings.take(self._reference.registry, answer.headers("Warning"))
-        return answer
+        transport = self._authorized.transport
+        return self._authorized.ask(lambda authorization: transport.get(url, headers, authorization=authorization))
 
     def _refused(self, answer: Answer, part: str | None) -> RegistryError:
         """Return what to tell of an answer that is not what was asked for."""
         name, registry = str(self._reference), self._reference.registry
-        used = self._logins.used(self._reference)
-        detail = used.masked(error_text(answer)) if used else error_text(answer)
+        used, detail = self._authorized.used(), self._authorized.said(answer)
         if answer.status in (401, 403):
             who = f", for {used}" if used else ""
             hint = (
@@ -141,12 +107,9 @@ class RegistrySource:
 class _Blob:
     """Reads a blob across broken connections."""
 
-    def __init__(
-        self, source: RegistrySource, descriptor: Descriptor, *, now: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, source: RegistrySource, descriptor: Descriptor) -> None:
         self._source = source
         self._descriptor = descriptor
-        self._now = now
         self._at = 0
         self._resumes: list[tuple[int, float]] = []
         """byte and time of each"""
@@ -176,7 +139,7 @@ class _Blob:
                 f"the connection broke at byte {self._at} of {self._descriptor.size} of {self._descriptor.digest}",
                 hint="try again; if it always breaks there, the registry's copy is damaged",
             ) from cause
-        self._resumes.append((self._at, self._now()))
+        self._resumes.append((self._at, self._answer.now()))
         self._answer = self._source.open_blob(self._descriptor, start=self._at)
         if self._answer.status == 416:
             self._answer.close()
@@ -191,7 +154,7 @@ class _Blob:
         if not self._resumes:
             return True
         at, time_s = self._resumes[-1]
-        progress, interval_s = self._at - at, self._now() - time_s
+        progress, interval_s = self._at - at, self._answer.now() - time_s
         is_alive = progress >= _MIN_PROGRESS_BYTES or (progress > 0 and interval_s >= _MIN_INTERVAL_S)
         return is_alive and len(self._resumes) < _MAX_RESUMES
 
@@ -214,13 +177,6 @@ class _Blob:
             if not piece:
                 raise RegistryError(f"the connection broke again while resuming {self._descriptor.digest}")
             size -= len(piece)
-
-
-def _address(registry: str) -> str:
-    host = registry.removeprefix("[").partition("]")[0] if registry.startswith("[") else registry.partition(":")[0]
-    if is_loopback(host):
-        return f"http://{registry}"
-    return f"https://{_DOCKER_HUB if registry == 'docker.io' else registry}"
 
 
 def _read_document(answer: Answer, reference: Reference) -> bytes:
