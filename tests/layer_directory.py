@@ -6,12 +6,12 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ci_env.digest import Digest
 from ci_env.oci import unpacking
-from ci_env.oci.verify import Reader
+from ci_env.oci.pull import Stream
 
 
 def as_caller(argv: Sequence[str], /, *, stdin: int | None, stdout: int | None) -> int:
@@ -33,18 +33,22 @@ class LayerDirectory:
     def has(self, layer: Digest) -> bool:
         return self.layer(layer).exists()
 
-    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
         temporary = self.path / "tmp"
         temporary.mkdir()
         try:
             lowers = [self.layer(parent) for parent in parents]
             squash = os.geteuid() != 0
-            applied = unpacking.unpack(as_caller, stream, temporary, lowers, diff_id, squash_ids=squash)
+            with stream() as content:
+                applied = unpacking.unpack(as_caller, content, temporary, lowers, diff_id, squash_ids=squash)
             temporary.rename(self.layer(layer))
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
         self.unpacked.append(layer)
         return applied.warnings
+
+    def document(self, digest: Digest, fetch: Callable[[], bytes]) -> bytes:
+        return self.blobs.get(digest) or fetch()
 
     def put_blob(self, content: bytes) -> Digest:
         digest = Digest("sha256:" + hashlib.sha256(content).hexdigest())

@@ -121,7 +121,6 @@ def _take(bench: Workbench, snapshot: Snapshot, artifacts: Digest) -> Snapshot:
 
     def make() -> None:
         if not bench.layers.has(layer):
-            with bench.blobs.open(artifacts) as stream:
-                bench.layers.unpack(layer, parents, artifacts, stream)
+            bench.layers.unpack(layer, parents, artifacts, lambda: bench.blobs.open(artifacts))
 
     return snapshot.on_top(layer, make)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from ci_env.digest import Digest
@@ -31,6 +33,10 @@ _MAX_MANIFESTS = 100
 _PROGRESS_INTERVAL_S = 0.1
 
 
+Stream = Callable[[], AbstractContextManager[Reader]]
+"""opens content, when it is needed"""
+
+
 class LayerPlace(Protocol):
     """Where layers and documents of images are kept."""
 
@@ -38,12 +44,17 @@ class LayerPlace(Protocol):
         """Tell whether the layer with this chain id is complete."""
         ...
 
-    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
         """Unpack `stream` as `layer`, over `parents` (bottom first); return warnings.
 
-        All or nothing: if reading `stream` raises, or its plain content does not have the digest `diff_id`, the error
-        is passed on and nothing of it is ever seen as a layer. `stream` is read to its end.
+        Who finds another at work on it waits for him; `stream` is opened only if the layer is still missing then, and
+        read to its end. All or nothing: if reading it raises, or its plain content does not have the digest `diff_id`,
+        the error is passed on and nothing of it is ever seen as a layer.
         """
+        ...
+
+    def document(self, digest: Digest, fetch: Callable[[], bytes]) -> bytes:
+        """Return a small blob: from here, or else from `fetch`, while others who want it wait for that."""
         ...
 
     def put_blob(self, content: bytes) -> Digest:
@@ -66,7 +77,8 @@ def pull(source: ImageSource, platform: Platform, place: LayerPlace, emit: Emit)
     layers behind, for the next one.
     """
     content, manifest = _find_manifest(source, platform)
-    config_content = _read_blob(source, manifest.config, what="the image's config")
+    fetch = partial(_read_blob, source, manifest.config, what="the image's config")
+    config_content = place.document(manifest.config.digest, fetch)
     config = parse_config(config_content, layers=len(manifest.layers), what="the image's config")
     _check_platform(config.platform, platform)
     chain = chain_ids(config.diff_ids)
@@ -95,16 +107,20 @@ def _try_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit
     """Return whether it is there; False: its content was not what was promised, and this was not the last try."""
     descriptor = layer.descriptor
     what = f"layer {descriptor.digest.algorithm}:{descriptor.digest.hex[:12]}"
-    with source.blob(descriptor) as stored:
-        verified = VerifyingReader(stored, descriptor.digest, descriptor.size, what=what)
-        stream = _ProgressReader(verified, what, descriptor.size, emit)
-        parents = layer.chain[: layer.number]
-        try:
-            warnings = place.unpack(layer.chain[layer.number], parents, layer.diff_id, stream)
-        except IntegrityError:
-            if verified.failed and not is_last_try:
-                return False
-            raise
+    opened: list[VerifyingReader] = []
+
+    @contextmanager
+    def stream() -> Generator[Reader]:
+        with source.blob(descriptor) as stored:
+            opened.append(VerifyingReader(stored, descriptor.digest, descriptor.size, what=what))
+            yield _ProgressReader(opened[0], what, descriptor.size, emit)
+
+    try:
+        warnings = place.unpack(layer.chain[layer.number], layer.chain[: layer.number], layer.diff_id, stream)
+    except IntegrityError:
+        if any(verified.failed for verified in opened) and not is_last_try:
+            return False
+        raise
     for warning in warnings:
         emit(Note("warning", f"{what}: {warning}"))
     return True

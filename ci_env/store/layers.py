@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ci_env import codec
 from ci_env.digest import Digest
+from ci_env.errors import IntegrityError
 from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
 from ci_env.store.blobs import Blobs
 from ci_env.store.home import Store
@@ -28,12 +29,12 @@ from ci_env.store.removal import remove
 from ci_env.store.uses import Uses, note_use
 
 if TYPE_CHECKING:
+    from ci_env.oci.pull import Stream
     from ci_env.oci.unpacking import AsOwner
     from ci_env.oci.verify import Reader
 
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
-_PIECE = 2**18
 _MARKER = "layer.json"
 
 
@@ -131,20 +132,30 @@ class Layers:
                     self._replace(staging, layer)
                 self._unsealed.add(layer)
 
-    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Reader) -> tuple[str, ...]:
+    def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
         """Unpack a layer of an image; return warnings. Sealed when it returns. See LayerPlace."""
         with self._lock(layer):
             if self.has(layer):
-                _drain(stream)
                 return ()
             with self._unfinished() as staging:
-                warnings = self._unpack(staging / "root", parents, diff_id, stream)
+                with stream() as content:
+                    warnings = self._unpack(staging / "root", parents, diff_id, content)
                 with explained("write", staging):
                     atomic_write(staging / _MARKER, codec.dumps(_SEALED))
                 self._replace(staging, layer)
             with explained("write", self._store.layers):
                 sync_directory(self._store.layers)
         return warnings
+
+    def document(self, digest: Digest, fetch: Callable[[], bytes]) -> bytes:
+        """Return a document of an image; one that is fetched is kept. See LayerPlace."""
+        with exclusive(self._store.locks / f"blob-{digest.hex}.lock", wait=True):
+            if self._blobs.has(digest):
+                with suppress(IntegrityError):  # damaged, and dropped
+                    return self._blobs.read(digest)
+            content = fetch()
+            self._blobs.put(content)
+            return content
 
     def put_blob(self, content: bytes) -> Digest:
         """Keep a document of an image; return its digest."""
@@ -240,8 +251,3 @@ class Layers:
                     return False
                 raise
         return True
-
-
-def _drain(stream: Reader) -> None:
-    while stream.read(_PIECE):
-        pass

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -233,52 +234,41 @@ CONTENT = tar([d("etc"), f("etc/motd", "hello")])
 SECOND = tar([hard("link", "etc/motd")])
 
 
-class Counted:
-    """A stream that tells whether it was read to its end."""
-
-    def __init__(self, content: bytes) -> None:
-        self._stream = io.BytesIO(content)
-        self.ended = False
-
-    def read(self, size: int, /) -> bytes:
-        piece = self._stream.read(size)
-        self.ended = self.ended or not piece
-        return piece
-
-
 def test_unpacks_over_parents_and_seals(layers: Layers, store: Store) -> None:
     place: LayerPlace = layers
-    assert place.unpack(LAYER, (), Digest.of(CONTENT), io.BytesIO(compress(CONTENT, "gzip"))) == ()
-    place.unpack(OTHER, (LAYER,), Digest.of(SECOND), io.BytesIO(SECOND))
+    assert place.unpack(LAYER, (), Digest.of(CONTENT), lambda: io.BytesIO(compress(CONTENT, "gzip"))) == ()
+    place.unpack(OTHER, (LAYER,), Digest.of(SECOND), lambda: io.BytesIO(SECOND))
     assert (layers.directory(OTHER) / "root" / "link").read_text() == "hello"
     assert marker(layers).read_bytes() == marker(layers, OTHER).read_bytes() == SEALED
     assert place.has(LAYER)
     assert scratch_of(store) == []
 
 
-def test_what_became_complete_meanwhile_is_only_read(layers: Layers) -> None:
-    layers.unpack(LAYER, (), Digest.of(CONTENT), io.BytesIO(CONTENT))
-    stream = Counted(bytes(2**20))
-    assert layers.unpack(LAYER, (), Digest.of(CONTENT), stream) == ()
-    assert stream.ended
+def never() -> io.BytesIO:
+    raise AssertionError("nothing is to be opened")
+
+
+def test_what_became_complete_meanwhile_is_not_opened(layers: Layers) -> None:
+    layers.unpack(LAYER, (), Digest.of(CONTENT), lambda: io.BytesIO(CONTENT))
+    assert layers.unpack(LAYER, (), Digest.of(CONTENT), never) == ()
     assert (layers.directory(LAYER) / "root" / "etc" / "motd").exists()
 
 
 def test_a_layer_of_another_digest_is_not_one(layers: Layers, store: Store) -> None:
     with pytest.raises(IntegrityError):
-        layers.unpack(LAYER, (), Digest.of(b"other"), io.BytesIO(CONTENT))
+        layers.unpack(LAYER, (), Digest.of(b"other"), lambda: io.BytesIO(CONTENT))
     assert not layers.has(LAYER)
     assert not layers.directory(LAYER).exists()
     assert scratch_of(store) == []
 
 
 def test_a_stream_that_breaks_leaves_nothing(layers: Layers, store: Store) -> None:
-    class Broken:
-        def read(self, size: int, /) -> bytes:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
             raise RegistryError("the connection broke")
 
     with pytest.raises(RegistryError):
-        layers.unpack(LAYER, (), Digest.of(CONTENT), Broken())
+        layers.unpack(LAYER, (), Digest.of(CONTENT), Broken)
     assert not layers.has(LAYER)
     assert scratch_of(store) == []
 
@@ -286,6 +276,34 @@ def test_a_stream_that_breaks_leaves_nothing(layers: Layers, store: Store) -> No
 def test_documents_of_images(layers: Layers, store: Store) -> None:
     digest = layers.put_blob(b"{}")
     assert (store.blobs / "sha256" / digest.hex).read_bytes() == b"{}"
+
+
+def test_a_document_is_fetched_once_for_all(layers: Layers) -> None:
+    content, fetched = b"{}", list[float]()
+
+    def fetch() -> bytes:
+        fetched.append(time.monotonic())
+        time.sleep(0.2)
+        return content
+
+    found: list[bytes] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(layers.document(Digest.of(content), fetch))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert found == [content] * 4
+    assert len(fetched) == 1
+
+
+def test_a_damaged_document_is_fetched_again(layers: Layers, store: Store) -> None:
+    blob = store.blobs / "sha256" / layers.put_blob(b"{}").hex
+    blob.unlink()
+    blob.write_bytes(b"[]")
+    assert layers.document(Digest.of(b"{}"), lambda: b"{}") == b"{}"
+    assert blob.read_bytes() == b"{}"
 
 
 def test_discards_what_is_deep_and_follows_no_link(layers: Layers, store: Store, tmp_path: Path) -> None:
