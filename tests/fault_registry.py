@@ -32,6 +32,18 @@ class Response:
     """no Content-Length, and zeros after the body until the client goes away"""
 
 
+class Clock:
+    """A clock that goes when told, and `step_s` each time somebody looks at it."""
+
+    def __init__(self) -> None:
+        self.time_s = 1000.0
+        self.step_s = 0.0
+
+    def __call__(self) -> float:
+        self.time_s += self.step_s
+        return self.time_s
+
+
 Behaviour = Callable[[Request], Response]
 
 

@@ -175,13 +175,26 @@ def _check_platform(actual: Platform, wanted: Platform) -> None:
 def _read_manifest(source: ImageSource, descriptor: Descriptor) -> bytes:
     what = f"manifest {descriptor.digest}"
     _check_document_size(descriptor, what)
-    return _verified(_Bytes(source.manifest(descriptor)), descriptor, what)
+    return _once_more(source, lambda: _verified(_Bytes(source.manifest(descriptor)), descriptor, what))
 
 
 def _read_blob(source: ImageSource, descriptor: Descriptor, *, what: str) -> bytes:
+    def read() -> bytes:
+        with source.blob(descriptor) as stored:
+            return _verified(stored, descriptor, what)
+
     _check_document_size(descriptor, what)
-    with source.blob(descriptor) as stored:
-        return _verified(stored, descriptor, what)
+    return _once_more(source, read)
+
+
+def _once_more(source: ImageSource, read: Callable[[], bytes]) -> bytes:
+    """Return what `read` gives; content damaged on its way gets one more try."""
+    try:
+        return read()
+    except IntegrityError:
+        if not source.worth_retrying():
+            raise
+    return read()
 
 
 def _check_document_size(descriptor: Descriptor, what: str) -> None:

@@ -19,7 +19,7 @@ from ci_env.oci.platform import Platform
 from ci_env.oci.pull import PulledImage, pull
 from ci_env.oci.reference import parse
 from ci_env.oci.registries import Registries
-from tests.fault_registry import Behaviour, FaultRegistry, Request, Response, fault_registry, ranged, serving
+from tests.fault_registry import Behaviour, Clock, FaultRegistry, Request, Response, fault_registry, ranged, serving
 from tests.layer_directory import LayerDirectory
 from tests.oci_builder import Image, compress, d, f, image, sha256, tar
 
@@ -36,11 +36,16 @@ class Puller:
         self.place = LayerDirectory(path / "layers")
         self.events: list[Event] = []
         self.pauses: list[float] = []
+        self.clock = Clock()
 
     def pull(self, registry: FaultRegistry, name: str = "team/app:1") -> PulledImage:
-        registries = Registries({}, self.events.append, pause=self.pauses.append)
+        registries = Registries({}, self.events.append, pause=self._pause, now=self.clock)
         with registries.image(parse(f"{registry.host}/{name}")) as source:
             return pull(source, AMD64, self.place, self.events.append)
+
+    def _pause(self, time_s: float) -> None:
+        self.pauses.append(time_s)
+        self.clock.time_s += time_s
 
     def pull_from(self, behaviour: Behaviour, name: str = "team/app:1") -> FaultRegistry:
         with fault_registry(behaviour) as registry:
@@ -115,6 +120,18 @@ class TestWrongContent:
         body = ONE.layers[0][:-1] + b"\xff"
         puller.pull_from(once(Response(body=body), serving(ONE), at=sha256(ONE.layers[0])))
         assert len(puller.place.unpacked) == 1
+
+    @pytest.mark.parametrize("heals", [True, False])
+    def test_a_damaged_config_is_tried_once_more(self, puller: Puller, heals: bool) -> None:
+        answers = [Response(body=b"?" * len(ONE.config)) for _ in range(1 if heals else 2)]
+        normal, name = serving(ONE), sha256(ONE.config)
+        with fault_registry(lambda r: answers.pop() if answers and r.path.endswith(name) else normal(r)) as registry:
+            if heals:
+                puller.pull(registry)
+            else:
+                with pytest.raises(IntegrityError, match=name):
+                    puller.pull(registry)
+        assert sum(path.endswith(name) for path in registry.paths()) == 2
 
     @pytest.mark.parametrize("change", [-1, 1])
     def test_d4_size_is_not_what_the_manifest_says(self, puller: Puller, change: int) -> None:
@@ -193,6 +210,63 @@ class TestConnections:
             puller.pull_from(blob_changed(large, lambda _, __: answers.pop()))
         puller.assert_nothing_is_left()
 
+    @pytest.mark.parametrize("found", ["", "bytes 1048576-3145727/*", "bytes 1048576-3145727/3145728, bytes 0-1/2"])
+    def test_a_range_that_is_not_said_exactly(self, puller: Puller, found: str) -> None:
+        large = image([LARGE], compression="none")
+        answers = [
+            Response(206, LARGE[2**20 :], {"Content-Range": found} if found else {}),
+            Response(body=LARGE, cut=2**20),
+        ]
+        with pytest.raises(RegistryError, match="was asked for the range 'bytes 1048576-"):
+            puller.pull_from(blob_changed(large, lambda _, __: answers.pop()))
+        puller.assert_nothing_is_left()
+
+    def test_a_range_that_the_server_does_not_have(self, puller: Puller) -> None:
+        large = image([LARGE], compression="none")
+        answers = [Response(body=LARGE), Response(416), Response(body=LARGE, cut=2**20)]
+        registry = puller.pull_from(blob_changed(large, lambda _, __: answers.pop()))
+        assert [request.headers.get("range") for request in registry.requests[-2:]] == [f"bytes={2**20}-", None]
+        assert len(puller.place.unpacked) == 1
+
+    @pytest.mark.parametrize("status", [206, 416])
+    def test_a_part_that_nobody_asked_for(self, puller: Puller, status: int) -> None:
+        with pytest.raises(RegistryError, match=f"with status {status}"):
+            puller.pull_from(blob_changed(ONE, lambda _, blob: Response(status, blob)))
+        puller.assert_nothing_is_left()
+
+    def test_a_different_content_after_the_break(self, puller: Puller) -> None:
+        large = image([LARGE], compression="none")
+        changed = LARGE[: 2**21] + b"?" + LARGE[2**21 + 1 :]
+
+        def resume(request: Request, blob: bytes) -> Response:
+            return ranged(request, changed) if "range" in request.headers else Response(body=blob, cut=2**20)
+
+        with pytest.raises(IntegrityError, match=sha256(large.layers[0])):
+            puller.pull_from(blob_changed(large, resume))
+        puller.assert_nothing_is_left()
+
+    @pytest.mark.parametrize(("piece", "arrives"), [(10, True), (1, False)])
+    def test_slow_progress_is_progress_but_not_for_ever(self, puller: Puller, piece: int, arrives: bool) -> None:
+        noise = image([tar([f("noise", bytes(i * i % 251 for i in range(200)))])])
+
+        def cut(request: Request, blob: bytes) -> Response:
+            puller.clock.time_s += 61
+            whole = ranged(request, blob)
+            return Response(whole.status, whole.body, whole.headers, cut=piece)
+
+        with fault_registry(blob_changed(noise, cut)) as registry:
+            if arrives:
+                puller.pull(registry)
+                return
+            with pytest.raises(RegistryError, match="broke at byte 101 of"):
+                puller.pull(registry)
+        puller.assert_nothing_is_left()
+
+    def test_a_document_that_trickles_is_given_up(self, puller: Puller) -> None:
+        puller.clock.step_s = 50
+        with pytest.raises(RegistryError, match="takes too long"):
+            puller.pull_from(lambda _: Response(body=b"{" * 2**22))
+
     def test_no_progress_is_given_up(self, puller: Puller) -> None:
         def cut(request: Request, blob: bytes) -> Response:
             whole = ranged(request, blob)
@@ -249,6 +323,30 @@ class TestAnswers:
             puller.pull_from(lambda _: Response(429, headers={"Retry-After": "3600"}))
         assert caught.value.hint == "it asks to wait 3600 seconds"
         assert puller.pauses == []
+
+    @pytest.mark.parametrize("wait", ["soon", "-5", "²", "1.5", "Thu, 99 Foo 2024", "Mon, 01 Jan 99999 00:00:00 GMT"])
+    def test_429_with_a_pause_that_nobody_understands(self, puller: Puller, wait: str) -> None:
+        puller.pull_from(once(Response(429, headers={"Retry-After": wait}), serving(ONE)))
+        assert 0.75 <= puller.pauses[0] <= 1.25
+
+    def test_429_with_a_date_that_is_over(self, puller: Puller) -> None:
+        past = {"Retry-After": "Mon, 01 Jan 2024 00:00:00 GMT"}
+        puller.pull_from(once(Response(429, headers=past), serving(ONE)))
+        assert puller.pauses == [0.0]
+
+    @pytest.mark.parametrize("status", [408, 429, 499, 500, 502, 503, 504, 522])
+    def test_statuses_that_pass(self, puller: Puller, status: int) -> None:
+        puller.pull_from(once(Response(status), serving(ONE), at="/blobs/"))
+        assert len(puller.pauses) == 1
+
+    def test_no_try_begins_after_five_minutes(self, puller: Puller) -> None:
+        def slow(_: Request) -> Response:
+            puller.clock.time_s += 160
+            return Response(503, headers={"Retry-After": "60"})
+
+        with fault_registry(slow) as registry, pytest.raises(RegistryError, match="status 503"):
+            puller.pull(registry)
+        assert (len(registry.requests), puller.pauses) == (2, [60.0])
 
     def test_passing_trouble_is_tried_four_times(self, puller: Puller) -> None:
         with fault_registry(lambda _: Response(503)) as registry, pytest.raises(RegistryError, match="status 503"):

@@ -17,7 +17,7 @@ from ci_env.oci.platform import Platform
 from ci_env.oci.pull import PulledImage, pull
 from ci_env.oci.reference import parse
 from ci_env.oci.registries import Registries
-from tests.fault_registry import Behaviour, FaultRegistry, Request, Response, fault_registry, serving
+from tests.fault_registry import Behaviour, Clock, FaultRegistry, Request, Response, fault_registry, serving
 from tests.layer_directory import LayerDirectory
 from tests.oci_builder import f, image, sha256, tar
 
@@ -25,14 +25,6 @@ AMD64 = Platform("linux", "amd64")
 ONE = image([tar([f("motd", "hello")])])
 PASSWORD, REFRESH = "hunter2", "refresh-me"
 ANN = "Basic " + base64.b64encode(f"ann:{PASSWORD}".encode()).decode()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.time_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.time_s
 
 
 class Puller:
