@@ -23,11 +23,14 @@ _REPLACED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVA
 """how opening a file or reading a link ends once something of another kind, or nothing, has its name"""
 
 
-def capture(root: Path, emit: Emit) -> tuple[Entry, ...]:
-    """Return the files below `root` by content; ConfigError names the file that cannot be read."""
+def capture(root: Path, emit: Emit, *, left_out: Path) -> tuple[Entry, ...]:
+    """Return the files below `root` by content, but not those below `left_out`.
+
+    ConfigError names the file that cannot be read.
+    """
     top = os.fsencode(root)
     with _explained(root):
-        found = (_entry(file, os.path.relpath(file.path, top), emit) for file in _walk(top))
+        found = (_entry(file, os.path.relpath(file.path, top), emit) for file in _walk(top, os.fsencode(left_out)))
         return in_order(entry for entry in found if entry)
 
 
@@ -43,12 +46,12 @@ def contents(root: Path, entry: Entry) -> Iterator[bytes]:
         raise _changed(os.fsdecode(path))
 
 
-def _walk(top: bytes) -> Iterator[os.DirEntry[bytes]]:
+def _walk(top: bytes, left_out: bytes) -> Iterator[os.DirEntry[bytes]]:
     pending = [top]
     while pending:
         with os.scandir(pending.pop()) as found:
             for file in found:
-                if file.name == b".git":
+                if file.name == b".git" or file.path == left_out:
                     continue
                 if file.is_dir(follow_symlinks=False):
                     pending.append(file.path)

@@ -42,6 +42,8 @@ class Bind:
     source: Path
     target: str
     writable: bool
+    changes: Path | None = None
+    """an empty directory that takes what is written, on the filesystem of `source`, which then stays as it is"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,14 +61,16 @@ def find(pipeline: Path, fallback: Path) -> Root:
     return Root(repository.top, repository) if repository else Root(fallback.resolve(), None)
 
 
-def snapshot(root: Root, scratch: Path, emit: Emit) -> Snapshot:
+def snapshot(root: Root, scratch: Path, emit: Emit, *, left_out: Path) -> Snapshot:
     """Return what `root` holds now, uncommitted changes included; notes tell what was left out.
 
+    `left_out` is the store: it may lie in a plain directory, and must not grow by what it holds. In a work tree git
+    ignores it.
     `scratch` is an absolute path that does not exist yet; it takes the content that no commit has, is left for the
     caller to remove, and must live until the last `write`. ConfigError names a file that cannot be read.
     """
     if root.repository is None:
-        files = directory.capture(root.path, emit)
+        files = directory.capture(root.path, emit, left_out=left_out)
         source = Source("directory", listing_digest(files), commit=None, dirty=False, epoch=FIXED_EPOCH)
         return Snapshot(source, root, (), files)
     with explained("capture the source in", scratch):

@@ -52,7 +52,7 @@ def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
     pipeline = _with_image(_load(request.file, opened), request.image)
     jobs = choose_jobs(pipeline, request.jobs)
     root = source.find(request.file.absolute().parent, _fallback(request.file))
-    snapshot = source.snapshot(root, opened.scratch / "source", emit)
+    snapshot = source.snapshot(root, opened.scratch / "source", emit, left_out=opened.store.root)
     sources = SourceLayers(snapshot, opened.layers, emit)
     project = key("project", {"path": os.fsencode(root.path).hex()})
     wanted = Wanted(request.file.absolute().parent, is_offline=request.is_offline, is_renewed=request.is_renewed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -14,7 +15,7 @@ from ci_env.cli.compiled import Compiled
 from ci_env.cli.interrupt import Interruption
 from ci_env.cli.opened import Opened
 from ci_env.errors import HostError, Interrupted
-from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status
+from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status, StepFailure
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
 from ci_env.execute.workbench import Workbench
@@ -51,9 +52,17 @@ def run_recorded(
             emit=emit,
             is_caching=is_caching,
         )
+
+        def keep(jobs: tuple[JobRecord, ...]) -> None:
+            """Write what is known by now, so that a failure can be replayed whatever happens to the rest of the run."""
+            nonlocal record
+            record = replace(record, jobs=jobs, duration_ms=_since(began))
+            if _has_run(jobs):
+                runs.write(record)
+
         try:
             with interruption.during(opened.runner):
-                jobs, failures = execute(bench, parallel=parallel)
+                jobs, failures = execute(bench, parallel=parallel, keep=keep)
         except BaseException as error:
             status: RunStatus = "cancelled" if isinstance(error, Interrupted) else "error"
             with suppress(HostError):  # what went wrong first is what matters; on a full disk this fails, too
@@ -63,10 +72,21 @@ def run_recorded(
         record = replace(record, status=run_status(jobs), duration_ms=_since(began), jobs=jobs, host=host)
         opened.layers.seal()
         runs.write(record)
-    for failure in failures:
+    for failure in _with_commands(failures, record.run_id):
         emit(failure)
     emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
     return record.status
+
+
+def _with_commands(failures: tuple[StepFailure, ...], run_id: str) -> Iterator[StepFailure]:
+    """Add to each failure what to type to replay it: by this program's path where the shell would not find its name."""
+    import shlex
+    import shutil
+
+    program = "ci-env" if shutil.which("ci-env") else sys.argv[0]
+    for index, failure in enumerate(failures):
+        step = ("--step", f"{failure.job}/{failure.step}") if index else ()  # a replay begins with the first
+        yield replace(failure, replay=shlex.join((program, "replay", run_id, *step)))
 
 
 def _begin(compiled: Compiled, opened: Opened, run_id: str, context: Mapping[str, str]) -> Record:

@@ -6,7 +6,7 @@ Nothing that decides a result is read here but the plan. Owns the threads; a job
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from queue import SimpleQueue
 
 from ci_env.capsule.record import JobRecord, RunStatus
@@ -16,20 +16,23 @@ from ci_env.execute.workbench import Workbench
 from ci_env.plan.plan import Job
 
 _GOOD = ("passed", "cached")
+Keep = Callable[[tuple[JobRecord, ...]], None]
 
 
-def execute(bench: Workbench, *, parallel: int) -> tuple[tuple[JobRecord, ...], tuple[StepFailure, ...]]:
+def execute(bench: Workbench, *, parallel: int, keep: Keep) -> tuple[tuple[JobRecord, ...], tuple[StepFailure, ...]]:
     """Run the plan's jobs, at most `parallel` at a time; return their records and failures in the plan's order.
 
-    What goes wrong with this machine, and not with a step, is raised, once everything that runs has been ended.
+    `keep` is told the records of all jobs that have ended, each time that one has and others have not, by the thread
+    that called. What goes wrong with this machine, and not with a step, is raised, once everything that runs has been
+    ended.
     """
-    schedule = _Schedule(bench, max(1, parallel))
+    schedule = _Schedule(bench, max(1, parallel), keep)
     try:
         schedule.run()
     finally:
         schedule.end()
     outcomes = [schedule.done[job.name] for job in bench.furnisher.plan.jobs]
-    return tuple(outcome.record for outcome in outcomes), tuple(f for outcome in outcomes for f in outcome.failures)
+    return tuple(outcome.record for outcome in outcomes), tuple(one for outcome in outcomes for one in outcome.failures)
 
 
 def run_status(records: Iterable[JobRecord]) -> RunStatus:
@@ -41,8 +44,9 @@ def run_status(records: Iterable[JobRecord]) -> RunStatus:
 
 
 class _Schedule:
-    def __init__(self, bench: Workbench, parallel: int) -> None:
+    def __init__(self, bench: Workbench, parallel: int, keep: Keep) -> None:
         self._bench = bench
+        self._keep = keep
         self._parallel = parallel
         self._waiting = list(bench.furnisher.plan.jobs)
         self._threads: dict[str, threading.Thread] = {}
@@ -55,6 +59,8 @@ class _Schedule:
             self._start_ready()
             if self._threads:
                 self._await_one()
+            if self._waiting or self._threads:
+                self._keep(self._records())
 
     def end(self) -> None:
         """End what still runs, after an error."""
@@ -62,6 +68,11 @@ class _Schedule:
             self._bench.runner.cancel(now=True)
             for thread in self._threads.values():
                 thread.join()
+
+    def _records(self) -> tuple[JobRecord, ...]:
+        """Return the records of the jobs that have ended, in the plan's order."""
+        names = (job.name for job in self._bench.furnisher.plan.jobs)
+        return tuple(self.done[name].record for name in names if name in self.done)
 
     def _start_ready(self) -> None:
         for job in tuple(self._waiting):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.digest import Digest
-from ci_env.plan.plan import Job, Plan, Step
+from ci_env.plan.plan import Cache, Job, Plan, Step
 from ci_env.ports import Bind, Process, Rootfs, Sandbox
 from ci_env.store.caches import Caches
 from ci_env.store.layers import Layers
@@ -21,8 +21,20 @@ class Furnisher:
     layers: Layers
     caches: Caches
 
-    def furnish(self, job: Job, step: Step, seen: Sequence[Digest], staging: Path, *, timeout_s: int | None) -> Sandbox:
-        """Return the sandbox in which `step` sees the layers `seen` and writes to the new layer directory `staging`."""
+    def furnish(
+        self,
+        job: Job,
+        step: Step,
+        seen: Sequence[Digest],
+        staging: Path,
+        *,
+        timeout_s: int | None,
+        keeps_caches: bool = True,
+    ) -> Sandbox:
+        """Return the sandbox in which `step` sees the layers `seen` and writes to the new layer directory `staging`.
+
+        What it writes to its caches is kept for later runs, or with `keeps_caches` false goes the way of `staging`.
+        """
         work = staging.with_name(f"{staging.name}.work")
         work.mkdir()
         lowers = tuple(self.layers.directory(layer) for layer in seen)
@@ -37,7 +49,9 @@ class Furnisher:
             network=step.network,
             timeout_s=timeout_s,
         )
-        return Sandbox(rootfs, tuple(self._caches(step)), process)
+        changes = None if keeps_caches else staging.with_name(f"{staging.name}.caches")
+        return Sandbox(rootfs, tuple(self._cache(cache, changes) for cache in step.caches), process)
 
-    def _caches(self, step: Step) -> list[Bind]:
-        return [Bind(self.caches.directory(cache.id), cache.target, writable=True) for cache in step.caches]
+    def _cache(self, cache: Cache, changes: Path | None) -> Bind:
+        directory = self.caches.directory(cache.id)
+        return Bind(directory, cache.target, writable=True, changes=changes and changes / cache.id.hex)

@@ -71,7 +71,9 @@ def _sandbox(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...], staging: 
     if missing:
         message = f"the store lacks {len(missing)} of the {len(layers)} layers that the step {chosen.name!r} saw"
         raise ConfigError(message, hint="they have been removed; run the pipeline again")
-    return stage.furnisher.furnish(chosen.job, chosen.step, layers, staging, timeout_s=chosen.timeout_s)
+    return stage.furnisher.furnish(
+        chosen.job, chosen.step, layers, staging, timeout_s=chosen.timeout_s, keeps_caches=False
+    )
 
 
 def _lines(content: bytes) -> tuple[str, ...]:

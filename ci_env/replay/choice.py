@@ -30,7 +30,7 @@ class Chosen:
 
 
 def choose_step(record: Record, name: str | None) -> Chosen:
-    """Return the step called `name` (`STEP` or `JOB/STEP`); without a name the first that failed, else the last one.
+    """Return the step called `name` (`STEP` or `JOB/STEP`); without a name the first that failed, else the last to run.
 
     ConfigError where there is none, or more than one, or it did not run and so left nothing to begin from.
     """
@@ -38,7 +38,9 @@ def choose_step(record: Record, name: str | None) -> Chosen:
     if name is not None:
         found = [chosen for chosen in steps if name in (chosen.step.name, chosen.name)]
     else:
-        found = [chosen for chosen in steps if chosen.record.status == "failed"][:1] or list(steps[-1:])
+        found = [chosen for chosen in steps if chosen.record.status == "failed"][:1] or [
+            chosen for chosen in steps if chosen.record.after is not None
+        ][-1:]
     if not found:
         raise _missing(record, steps, name)
     if len(found) > 1:

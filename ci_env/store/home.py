@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -121,10 +122,13 @@ def open_store(path: Path) -> Store:
 
 
 def _make_root(path: Path) -> None:
+    """Make the directory, marked as nothing to be committed: git leaves out what has such a file (gitignore(5))."""
     try:
         path.mkdir(mode=0o700, parents=True)
     except FileExistsError:
         _check(path)
+    with suppress(FileExistsError), open(path / ".gitignore", "x") as file:
+        file.write("*\n")
 
 
 def _check(path: Path) -> None:

@@ -92,7 +92,12 @@ def _refuse_null(process: Process) -> None:
 def upper_directories(sandbox: Sandbox, around: Surroundings) -> tuple[str, ...]:
     """Return the directories that must be there, and empty, for the overlays to write to: upper and work ones."""
     names = ["root", *(f"host/{name}" for name in _overlaid(around.host_image))]
-    return tuple(f"{top}/{name}" for name in names for top in (sandbox.rootfs.upper, sandbox.rootfs.work))
+    tops = (sandbox.rootfs.upper, sandbox.rootfs.work)
+    changes = [bind.changes for bind in sandbox.binds if bind.changes is not None]
+    return (
+        *(f"{top}/{name}" for name in names for top in tops),
+        *(f"{directory}/{name}" for directory in changes for name in ("upper", "work")),
+    )
 
 
 def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> Iterator[Op]:
@@ -170,6 +175,9 @@ def _names(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> 
 
 
 def _bind(bind: Bind, around: Surroundings) -> Op:
+    if bind.changes is not None:
+        upper, work = (_below(bind.changes / name, around) for name in ("upper", "work"))
+        return ops.Overlay(bind.target, (_below(bind.source, around),), upper, work)
     attributes = _NOSUID | _NODEV | (0 if bind.writable else _RDONLY)
     return ops.Bind(_below(bind.source, around), bind.target, attributes, recursive=False)
 

@@ -72,7 +72,7 @@ class Work:
     def capture(self, events: list[Event] | None = None) -> source.Snapshot:
         scratch = self.out / f"scratch-{len(list(self.out.iterdir()))}"
         root = source.find(self.top, self.out)
-        return source.snapshot(root, scratch, (events if events is not None else []).append)
+        return source.snapshot(root, scratch, (events if events is not None else []).append, left_out=scratch)
 
     def lay(self, snapshot: source.Snapshot, events: list[Event] | None = None) -> Path:
         destination = self.out / f"layer-{len(list(self.out.iterdir()))}"
@@ -607,7 +607,7 @@ def test_the_question_of_every_run_imports_nothing_heavy(work: Work) -> None:
         from pathlib import Path
         from ci_env import source
         top, scratch = map(Path, sys.argv[1:])
-        snapshot = source.snapshot(source.find(top, top), scratch, print)
+        snapshot = source.snapshot(source.find(top, top), scratch, print, left_out=scratch)
         source.list_entries(snapshot)
         heavy = {"git", "subprocess", "tempfile", "shutil", "pydantic", "logging", "difflib"}
         print(sorted(heavy & sys.modules.keys()))

@@ -37,7 +37,9 @@ def tree(tmp_path: Path) -> Path:
 
 
 def capture(top: Path, events: list[Event] | None = None) -> source.Snapshot:
-    return source.snapshot(source.Root(top, None), top / "unused", (events if events is not None else []).append)
+    return source.snapshot(
+        source.Root(top, None), top / "unused", (events if events is not None else []).append, left_out=top / "store"
+    )
 
 
 def test_outside_a_work_tree_the_fallback_is_the_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
