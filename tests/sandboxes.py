@@ -58,7 +58,10 @@ class Place:
     ) -> Sandbox:
         """Return a sandbox for a script of `sh`, or an argv; on this machine's operating system, unless told."""
         number = next(self._numbers)
-        upper, work = self.store / "layers" / f"step-{os.getpid()}-{number}", self.store / "tmp" / f"work-{os.getpid()}-{number}"
+        upper, work = (
+            self.store / "layers" / f"step-{os.getpid()}-{number}",
+            self.store / "tmp" / f"work-{os.getpid()}-{number}",
+        )
         for directory in (upper, work):
             directory.mkdir(parents=True)
         argv = ("sh", "-c", what) if isinstance(what, str) else tuple(what)

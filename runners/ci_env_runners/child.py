@@ -24,7 +24,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from ci_env_runners import syscalls
-from ci_env_runners.control import receive, tell
+from ci_env_runners.control import not_started, receive, tell
 from ci_env_runners.identity import Beyond, Identity, Unknown, look_up
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
@@ -51,7 +51,7 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
     """Run one sandbox to its end. The process that calls has been forked for it, and ends here."""
     try:
         spec = from_wire(json.loads(receive(control)))
-        syscalls.unshare(spec.namespaces)
+        _unshare(spec.namespaces)
         alive, _kept_open = os.pipe()
         first = os.fork()
         if first == 0:
@@ -59,10 +59,19 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
             _guarded(control, lambda: _first(spec, control, output, alive))
         os.close(output)
         _watch(control, first)
+    except Failed as failed:
+        tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "namespace"})
     except OSError as error:
-        tell(control, {"failed": "make the namespaces of a sandbox", "errno": error.errno or 0, "kind": "namespace"})
+        tell(control, not_started(error))
     finally:
         os._exit(0)
+
+
+def _unshare(namespaces: int) -> None:
+    try:
+        syscalls.unshare(namespaces)
+    except OSError as error:
+        raise Failed("make the namespaces of a sandbox", error) from error
 
 
 def _watch(control: socket.socket, first: int) -> None:

@@ -25,3 +25,8 @@ def tell(control: socket.socket, answer: dict[str, object]) -> None:
     """Send an answer; one who has gone does not miss it."""
     with suppress(OSError):
         control.sendall(json.dumps(answer).encode() + b"\n")
+
+
+def not_started(error: OSError) -> dict[str, object]:
+    """Return the answer of who could not fork."""
+    return {"failed": "start a process", "errno": error.errno or 0, "kind": "start"}

@@ -22,7 +22,9 @@ _LIMITS = {
     "max_cgroup_namespaces": "cgroup",
 }
 _UNSUITABLE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
-_UNSUITABLE_HINT = "the image has something else there; its /dev, /proc and /sys must be directories, and its /etc/hosts a file"
+_UNSUITABLE_HINT = (
+    "the image has something else there; its /dev, /proc and /sys must be directories, and its /etc/hosts a file"
+)
 _SINGLE = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
 
 
@@ -59,6 +61,8 @@ def _failure(answer: dict[str, object], mode: str) -> Exception:
         return ConfigError(f"cannot {what}: {reason}", hint="`workdir:` must lead to a directory of the rootfs")
     if kind == "namespace":
         return _refused(what, reason)
+    if kind == "start" and error == errno.EAGAIN:
+        return HostError(f"cannot {what}: {reason}", hint="end other processes, or raise the limit (ulimit -u)")
     if kind == "mount" and error in _UNSUITABLE:
         return ConfigError(f"cannot {what}: {reason}", hint=_UNSUITABLE_HINT)
     return HostError(f"cannot {what}: {reason}{call}", hint="`ci-env doctor` says what this host lacks")

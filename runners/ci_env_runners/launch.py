@@ -37,8 +37,8 @@ class Launcher:
         self.ids = idmap.choose()
         self._lock = threading.Lock()
         self._requests, theirs = socket.socketpair()
-        self._process = _spawn(theirs, [self.ids.mode, str(store), str(self.ids.first), str(self.ids.ids)])
-        theirs.close()
+        with theirs:
+            self._process = _spawn(theirs, [self.ids.mode, str(store), str(self.ids.first), str(self.ids.ids)])
         try:
             self._set_up(store)
         except BaseException:
@@ -67,10 +67,11 @@ class Launcher:
     def as_owner(self, argv: Sequence[str], stdin: int, stdout: int) -> int:
         """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it."""
         with self._ask(b"O", json.dumps(list(argv)).encode(), [stdin, stdout]) as control:
-            answer = control.makefile("rb").readline()
-        if not answer:
-            raise HostError(_DIED, hint=_DIED_HINT)
-        code = os.waitstatus_to_exitcode(json.loads(answer)["status"])
+            answer = _line(control)
+        said = _answer(answer)
+        if "failed" in said:
+            raise _unable(str(said["failed"]), cast("int", said["errno"]))
+        code = os.waitstatus_to_exitcode(cast("int", said["status"]))
         return code if code >= 0 else 128 - code
 
     def _ask(self, kind: bytes, content: bytes, descriptors: list[int]) -> socket.socket:
@@ -78,10 +79,11 @@ class Launcher:
         try:
             with self._lock, theirs:
                 socket.send_fds(self._requests, [kind], [theirs.fileno(), *descriptors])
-            ours.sendall(message(content))
         except OSError as error:
             ours.close()
             raise HostError(_DIED, hint=_DIED_HINT) from error
+        with suppress(BrokenPipeError, ConnectionResetError):  # whoever does not listen has said why
+            ours.sendall(message(content))
         return ours
 
     def _set_up(self, store: Path) -> None:
@@ -93,6 +95,14 @@ class Launcher:
                 answer = _answer(answers.readline())
         if "failed" in answer:
             raise _refused(str(answer["failed"]), cast("int", answer["errno"]), store)
+
+
+def _line(control: socket.socket) -> bytes:
+    """Return what is said, nothing where nothing is: who ends without having listened resets the connection."""
+    try:
+        return control.makefile("rb").readline()
+    except ConnectionResetError:
+        return b""
 
 
 def run_directly(argv: Sequence[str], stdin: int, stdout: int) -> int:
@@ -119,14 +129,18 @@ def _spawn(theirs: socket.socket, arguments: list[str]) -> int:
     if theirs.fileno() == _REQUESTS:  # dup2(2) to itself would leave it to be closed at exec
         os.set_inheritable(_REQUESTS, True)
     # what the caller ignores or blocks would be ignored and blocked by steps too: both outlive execve(2)
-    return os.posix_spawn(
-        sys.executable,
-        argv,
-        _environment(),
-        file_actions=actions,
-        setsigmask=(),
-        setsigdef=signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP},
-    )
+    defaults = signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}
+    try:
+        return os.posix_spawn(
+            sys.executable, argv, _environment(), file_actions=actions, setsigmask=(), setsigdef=defaults
+        )
+    except OSError as error:
+        raise _unable("start the process that starts sandboxes", error.errno or 0) from error
+
+
+def _unable(what: str, error: int) -> HostError:
+    hint = "end other processes, or raise the limit (ulimit -u)" if error == errno.EAGAIN else None
+    return HostError(f"cannot {what}: {os.strerror(error)}", hint=hint)
 
 
 def _refused(what: str, error: int, store: Path) -> HostError:

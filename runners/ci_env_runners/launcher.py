@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import NoReturn
 
 from ci_env_runners import child, syscalls
-from ci_env_runners.control import receive, tell
+from ci_env_runners.control import not_started, receive, tell
 from ci_env_runners.mounts import Failed
 
 _IDMAP = syscalls.MOUNT_ATTR_IDMAP
@@ -53,6 +53,9 @@ def main(requests: socket.socket, mode: str, store: str, first: int, ids: int) -
     except Failed as failed:
         tell(requests, {"failed": failed.what, "errno": failed.errno})
         os._exit(1)
+    except OSError as error:
+        tell(requests, {"failed": f"set up what starts sandboxes ({error.filename})", "errno": error.errno})
+        os._exit(1)
     tell(requests, {})
     gc.disable()  # what follows is short-lived, and a collection would have a forked process copy all its memory
     gc.freeze()
@@ -66,8 +69,13 @@ def _serve(requests: socket.socket) -> NoReturn:
         kind, descriptors, _, _ = socket.recv_fds(requests, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not kind:
             os._exit(0)
-        if os.fork() == 0:
-            _serve_one(requests, kind, descriptors, launcher)
+        try:
+            process = os.fork()
+        except OSError as error:
+            tell(socket.socket(fileno=os.dup(descriptors[0])), not_started(error))
+        else:
+            if process == 0:
+                _serve_one(requests, kind, descriptors, launcher)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -90,7 +98,11 @@ def _serve_one(requests: socket.socket, kind: bytes, descriptors: list[int], lau
 def _run_as_owner(control: socket.socket, stdin: int, stdout: int) -> None:
     """Run a program of ours and tell its wait status."""
     argv = json.loads(receive(control))
-    program = os.fork()
+    try:
+        program = os.fork()
+    except OSError as error:
+        tell(control, not_started(error))
+        return
     if program == 0:
         try:
             syscalls.set_parent_death_signal(signal.SIGKILL)
@@ -127,7 +139,9 @@ def _become_root(_requests: socket.socket, store: str, first: int, ids: int) -> 
     attached = syscalls.MOVE_MOUNT_F_EMPTY_PATH
     _do("mount the store", lambda: syscalls.move_mount(tree, "", syscalls.AT_FDCWD, store, attached))
     os.close(tree)
-    os.chdir(store)  # still as the host's root: the way to the store may be closed to others
+    _do(
+        "enter the store", lambda: os.chdir(store)
+    )  # still as the host's root: the way to the store may be closed to others
     _become_first()
 
 
@@ -159,7 +173,7 @@ def _mapped_namespace(first: int, ids: int) -> int:
 
 
 def _await_ids(requests: socket.socket, store: str, _first: int, _ids: int) -> None:
-    os.chdir(store)
+    _do("enter the store", lambda: os.chdir(store))
     _do("make a user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
     tell(requests, {"unshared": True})
     if not requests.recv(1):
@@ -169,7 +183,7 @@ def _await_ids(requests: socket.socket, store: str, _first: int, _ids: int) -> N
 
 
 def _map_own_id(_requests: socket.socket, store: str, _first: int, _ids: int) -> None:
-    os.chdir(store)
+    _do("enter the store", lambda: os.chdir(store))
     uid, gid = os.geteuid(), os.getegid()
     _do("make a user namespace", lambda: syscalls.unshare(syscalls.CLONE_NEWUSER))
     _write("/proc/self/setgroups", "deny", "map an id into a user namespace")

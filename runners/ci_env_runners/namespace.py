@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci_env.files import explained
 from ci_env.ports import Ability, Exit, Sandbox
 from ci_env_runners.ending import Reason, ended
 
@@ -151,7 +152,8 @@ class NamespaceRunner:
         launcher = self._launched()
         around = self._look_around(sandbox)
         for directory in upper_directories(sandbox, around):
-            os.makedirs(directory, mode=0o755, exist_ok=True)
+            with explained("make", Path(directory)):
+                os.makedirs(directory, mode=0o755, exist_ok=True)
         return launcher.sandbox(json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode(), output)
 
     def _look_around(self, sandbox: Sandbox) -> Surroundings:

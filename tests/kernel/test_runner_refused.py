@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ci_env.errors import HostError
+from ci_env_runners import namespace
 from tests.processes import Found, running, wait_until
 from tests.sandboxes import Place, new_place
 from tests.step_program import argv, environment
@@ -74,6 +76,30 @@ def test_no_standard_streams(store: Path) -> None:
     assert done.returncode is not None
     (made,) = store.glob("layers/*/host/etc/ran")
     assert made.read_text() == "ran\n"
+
+
+def test_a_store_that_is_not_there(store: Path) -> None:
+    with (
+        namespace.open(store / "gone") as runner,
+        pytest.raises(HostError, match=r"cannot (enter|clone) the store.*: No such file or directory"),
+    ):
+        runner.run(Place(store, runner).sandbox("true"), lambda _: None)
+
+
+def test_a_place_for_layers_that_is_none(store: Path) -> None:
+    with namespace.open(store) as runner:
+        sandbox = Place(store, runner).sandbox("true")
+        (sandbox.rootfs.upper / "root").touch()
+        with pytest.raises(HostError, match=r"cannot make .*/root: "):
+            runner.run(sandbox, lambda _: None)
+
+
+def test_every_process_too_many_is_told(store: Path) -> None:
+    """A limit of processes may be met by any of those that a sandbox takes."""
+    found = [outcome(store, "prlimit", f"--nproc={limit}") for limit in range(1, 14)]
+    for text in found:
+        assert text.startswith("ran\n") or "Resource temporarily unavailable\nend other processes" in text
+    assert any(text.startswith("HostError") for text in found)
 
 
 @pytest.mark.parametrize("moment", ["while the step runs", "at once"])
