@@ -8,6 +8,7 @@ import select
 import struct
 import subprocess
 import termios
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,10 @@ from pathlib import Path
 
 import pytest
 
+from ci_env.ports import Exit
+from ci_env_runners import namespace
+from tests.processes import running
+from tests.sandboxes import Place
 from tests.step_program import argv, environment
 
 PROMPT = "inside$ "
@@ -189,3 +194,14 @@ def test_a_program_that_repeats_much_input_does_not_hang(store: Path) -> None:
     _, output = without_terminal(store, "stty -echo; exec cat", lines)
     assert output.endswith(b"059999\r\nended: exit 0 None\n")
     assert output.count(b"\n") > 60_000  # some lines are also echoed, before the terminal has been told not to
+
+
+def test_a_shell_that_is_cancelled_ends_after_its_grace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespace, "GRACE_S", 1)
+    stubborn = place.sandbox("trap '' TERM HUP; stty -icanon; sleep 7803; sleep 7803")
+    threading.Timer(0.5, lambda: place.runner.cancel(now=False)).start()
+    began = time.monotonic()
+    ended = place.runner.shell(stubborn)
+    assert ended == Exit(None, 9, "cancelled")
+    assert 1 < time.monotonic() - began < 4
+    assert not running("sleep 7803")
