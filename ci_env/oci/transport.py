@@ -234,7 +234,7 @@ def _redirected(url: str, location: str) -> str:
 
 
 def _tries(error: HTTPError) -> int:
-    """Return how often to try what ends in `error`. A certificate does not get better."""
+    """Return how often to try what ends in `error`. A certificate does not get better; a broken connection does."""
     if isinstance(error, SSLError):
         return 1 if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args) else _TRIES
     return _UNREACHABLE_TRIES if isinstance(error, NewConnectionError) else _TRIES
@@ -265,8 +265,7 @@ def _unreachable(url: str, error: HTTPError) -> RegistryError:
     if isinstance(error, ProxyError):
         return RegistryError(f"the proxy to {host} failed: {error}", hint="check https_proxy and no_proxy")
     if isinstance(error, SSLError):
-        hint = f"for a private authority, name its file in SSL_CERT_FILE, or put it in {CERTIFICATES / host}/ca.crt"
-        return RegistryError(f"no trusted connection to {host}: {error}", hint=hint)
+        return RegistryError(f"no trusted connection to {host}: {error}", hint=_tls_hint(host, error))
     if isinstance(error, NewConnectionError):
         reason = str(error.__cause__ or error)
         return RegistryError(f"cannot connect to {host}: {reason}", hint="is the registry running, and the port right?")
@@ -275,3 +274,15 @@ def _unreachable(url: str, error: HTTPError) -> RegistryError:
     if isinstance(error, LocationParseError):
         return RegistryError(f"{host} is not a valid host name")
     return RegistryError(f"the connection to {host} broke: {error}", hint="try again")
+
+
+def _cause(error: SSLError) -> object:
+    return error.args[0] if error.args else None
+
+
+def _tls_hint(host: str, error: SSLError) -> str:
+    if isinstance(_cause(error), ssl.SSLCertVerificationError):
+        return f"for a private authority, name its file in SSL_CERT_FILE, or put it in {CERTIFICATES / host}/ca.crt"
+    if "alert" in str(error):
+        return f"it may want a client certificate: put it in {CERTIFICATES / host}/client.cert, its key in client.key"
+    return "does it speak HTTPS there? Plain HTTP is only for registries on this machine, such as localhost:5000"
