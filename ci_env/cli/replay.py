@@ -133,5 +133,5 @@ def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
         sys.stderr.writelines(f"  $ {line}\n" for line in chosen.step.argv[-1].rstrip().splitlines())
     sys.stderr.write("what you change here is gone when you leave\n")
     sys.stderr.flush()
-    ended = open_shell(stage, chosen, after=after, terminal=os.environ.get("TERM", "dumb"))
+    ended = open_shell(stage, chosen, after=after, terminal=os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb")
     return ended.code if ended.code is not None else 128 + (ended.signal or 0)

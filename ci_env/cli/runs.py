@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.errors import ConfigError
@@ -18,16 +20,18 @@ _PIECE = 1 << 20
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|show|logs|rm")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|show|logs|artifacts|rm")
     listing = actions.add_parser("ls", help="list runs, newest first", description="List runs, newest first.")
     listing.add_argument("--json", action="store_true", help="one JSON object for each run")
     shown = actions.add_parser("show", help="show a run", description="Show a run's jobs and steps.")
     logs = actions.add_parser("logs", help="print what steps wrote", description="Print what the steps of a run wrote.")
+    kept = actions.add_parser("artifacts", help="take out what steps left", description="Copy artifacts and reports.")
     removed = actions.add_parser("rm", help="remove records", description="Remove the records of runs.")
-    for action in (shown, logs):
+    for action in (shown, logs, kept):
         action.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
     shown.add_argument("--json", action="store_true", help="print the whole record as JSON")
     logs.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: all)")
+    kept.add_argument("directory", metavar="DIR", nargs="?", type=Path, help="new directory (default: artifacts-RUN)")
     removed.add_argument("runs", metavar="RUN", nargs="+", help="run id, or its beginning")
 
 
@@ -46,6 +50,8 @@ def run(arguments: argparse.Namespace) -> int:
         _show(runs, runs.find(arguments.run), as_json=arguments.json)
     elif arguments.action == "logs":
         _print_logs(runs.load(runs.find(arguments.run)), Blobs(store), arguments.step)
+    elif arguments.action == "artifacts":
+        _take_out(runs.load(runs.find(arguments.run)), Blobs(store), arguments.directory)
     else:
         _remove(runs, arguments.runs)
     return 0
@@ -56,7 +62,10 @@ def _list(runs: Runs[Record], *, as_json: bool) -> None:
 
     from ci_env.ui.runs import row
 
-    for run_id in runs.ids():
+    ids = runs.ids()
+    if not ids:
+        sys.stderr.write("no runs yet: `ci-env run` makes one\n")
+    for run_id in ids:
         record = runs.load(run_id)
         is_interrupted = record.status == "running" and not runs.is_running(run_id)
         status = "interrupted" if is_interrupted else record.status
@@ -101,6 +110,25 @@ def _print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
             while piece := log.read(_PIECE):
                 sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def _take_out(record: Record, blobs: Blobs, directory: Path | None) -> None:
+    """Copy the artifacts of each step to DIR/JOB/STEP."""
+    from ci_env.execute.extract import extract
+    from ci_env.ui.clean import clean
+
+    top = directory or Path(f"artifacts-{record.run_id}")
+    left = [(job.name, step.name, step.artifacts) for job in record.jobs for step in job.steps if step.artifacts]
+    if not left:
+        raise ConfigError(f"run {record.run_id} has no artifacts", hint="steps declare them: `artifacts:`, `reports:`")
+    if os.path.lexists(top):
+        raise ConfigError(f"{top} is there already", hint="name a new directory")
+    for job, step, artifacts in left:
+        destination = top / job.replace("/", "_") / step.replace("/", "_")
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        with blobs.open(artifacts) as tar:
+            for path in extract(tar, destination):
+                sys.stdout.write(clean(str(destination / path)) + "\n")
 
 
 def _remove(runs: Runs[Record], names: list[str]) -> None:

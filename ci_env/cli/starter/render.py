@@ -17,7 +17,7 @@ _HEAD = """\
 # Steps have no network unless they ask for it, as the ones that download do.
 #
 #     ci-env run              # all jobs, those that do not need each other at the same time
-#     ci-env replay           # the last failure again, in the same surroundings
+#     ci-env replay           # the last run's failure again, in the same surroundings
 #     ci-env schema           # all keys, for editors and for people
 version: 1
 
