@@ -92,11 +92,22 @@ def test_pull_gives_all_there_is(puller: Puller) -> None:
     assert last == Progress(f"layer {sha256(ONE.layers[0])[:19]}", size, size, finished=True)
 
 
-def test_a_second_pull_downloads_no_layer(puller: Puller) -> None:
+def test_a_second_pull_costs_one_request(puller: Puller) -> None:
     with fault_registry(serving(ONE)) as registry:
-        assert puller.pull(registry) == puller.pull(registry)
+        first = puller.pull(registry)
+        before = len(registry.requests)
+        assert puller.pull(registry) == first
+    assert registry.paths()[before:] == ["/v2/team/app/manifests/1"]
     assert len(puller.place.unpacked) == 1
-    assert sum("/blobs/" + sha256(ONE.layers[0]) in path for path in registry.paths()) == 1
+
+
+def test_an_image_that_shares_layers_costs_what_is_new(puller: Puller) -> None:
+    more = image([SMALL, tar([f("more")])])
+    with fault_registry(serving(ONE)) as registry:
+        puller.pull(registry)
+    registry = puller.pull_from(serving(more))
+    new = [f"/v2/team/app/blobs/{sha256(blob)}" for blob in (more.config, more.layers[1])]
+    assert registry.paths() == ["/v2/team/app/manifests/1", *new]
 
 
 def test_identity_is_asked_for(puller: Puller) -> None:

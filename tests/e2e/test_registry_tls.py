@@ -17,6 +17,7 @@ from ci_env.oci.pull import PulledImage, pull
 from ci_env.oci.reference import parse
 from ci_env.oci.registries import Registries
 from tests.certificates import Authority, authority
+from tests.connect_proxy import connect_proxy
 from tests.credential_helper import knowing, on_path, write_helper
 from tests.layer_directory import LayerDirectory
 from tests.oci_builder import f, image, tar, write_layout
@@ -174,3 +175,36 @@ class TestCertificates:
                 puller.pull(name.replace("127.0.0.1", "0.0.0.0"))
             assert (caught.value.hint or "").startswith("does it speak HTTPS there?")
             puller.pull(name)
+
+
+class TestProxies:
+    @pytest.fixture(autouse=True)
+    def _no_proxy(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name in ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+
+    def test_with_a_password(self, puller: Puller, private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
+        puller.trust(private)
+        puller.login(private.registry.host)
+        with connect_proxy("proxy user", "p@ss") as proxy:
+            monkeypatch.setenv("https_proxy", f"http://proxy%20user:p%40ss@{proxy.host}")
+            puller.pull(private.name)
+        assert {request.partition("\n")[0] for request in proxy.requests} == {private.registry.host}
+        assert not any("\nAuthorization" in request for request in proxy.requests)
+
+    def test_that_refuses(self, puller: Puller, private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
+        with connect_proxy("user", "right") as proxy:
+            monkeypatch.setenv("https_proxy", f"http://user:wrong-secret@{proxy.host}")
+            with pytest.raises(RegistryError, match=r"the proxy to .* failed: .*407") as caught:
+                puller.pull(private.name)
+        assert "wrong-secret" not in caught.value.message
+        assert caught.value.hint == "check https_proxy and no_proxy"
+
+    def test_no_proxy(self, puller: Puller, private: Private, monkeypatch: pytest.MonkeyPatch) -> None:
+        puller.trust(private)
+        puller.login(private.registry.host)
+        with connect_proxy("user", "right") as proxy:
+            monkeypatch.setenv("all_proxy", f"http://{proxy.host}")
+            monkeypatch.setenv("no_proxy", "r.example,0.0.0.0")
+            puller.pull(private.name)
+        assert proxy.requests == []
