@@ -112,14 +112,15 @@ def check_token_server(realm: str, registry: str) -> None:
     Only encrypted or the registry itself, and nothing inside a network: a registry could otherwise have requests made
     inside the network of whoever pulls.
     """
-    if not _may_give_tokens(realm, registry):
+    if not may_lead_to(realm, registry):
         raise RegistryError(f"the registry {urlsplit(registry).netloc} sends to {redact(realm)} for a token: refused")
 
 
-def _may_give_tokens(realm: str, registry: str) -> bool:
+def may_lead_to(url: str, registry: str) -> bool:
+    """Tell whether the URL `registry` may send to `url`: itself, or what is encrypted and not inside a network."""
     try:
-        told = urlsplit(realm)
-        is_same_place = origin(realm) == origin(registry)
+        told = urlsplit(url)
+        is_same_place = origin(url) == origin(registry)
     except ValueError:
         return False
     if not told.hostname or told.username is not None or told.password is not None:

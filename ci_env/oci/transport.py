@@ -13,6 +13,7 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
 
 import urllib3
@@ -30,6 +31,7 @@ from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 from ci_env.errors import RegistryError
 from ci_env.oci.auth import origin, redact
 from ci_env.oci.certificates import CERTIFICATES, own_certificates, tls_context
+from ci_env.oci.verify import Reader
 
 _TRANSIENT_STATUS = {408, 429, 499, 500, 502, 503, 504, 522}
 _REDIRECTS = {301, 302, 303, 307, 308}
@@ -123,17 +125,47 @@ class Transport:
         *,
         authorization: str | None = None,
         check: Callable[[str], None] = lambda _: None,
+        method: Literal["GET", "HEAD"] = "GET",
     ) -> Answer:
         """Return the answer to a GET request, after redirects and, for passing trouble, up to three more tries.
 
         `authorization` goes to the scheme, host and port of `url` only. `check` may refuse where a redirect leads.
         RegistryError says why there is no answer. No try begins more than five minutes after the first.
         """
+        return self._tried(url, lambda: self._follow(method, url, headers, authorization, check))
+
+    def send(
+        self,
+        method: Literal["POST", "PUT", "PATCH", "DELETE"],
+        url: str,
+        headers: Mapping[str, str],
+        body: bytes | Reader,
+        *,
+        authorization: str | None,
+    ) -> Answer:
+        """Return the answer to a request that changes something; it goes to no place that a redirect leads to.
+
+        Sent again for passing trouble, as `get`, where `body` is bytes; a Reader, with its Content-Length among
+        `headers`, is sent once.
+        """
+        credentials = {"Authorization": authorization} if authorization else {}
+
+        def send() -> Answer:
+            return Answer(self._send(method, url, {**headers, **credentials}, body), url, self._now)
+
+        if isinstance(body, bytes):
+            return self._tried(url, send)
+        try:
+            return send()
+        except HTTPError as error:
+            raise _unreachable(url, error) from error
+
+    def _tried(self, url: str, attempt: Callable[[], Answer]) -> Answer:
         tries, deadline = 0, self._now() + _DEADLINE_S
         while True:
             tries += 1
             try:
-                answer = self._follow(url, headers, authorization, check)
+                answer = attempt()
             except HTTPError as error:
                 pause = _backoff(tries)
                 if tries >= _tries(error) or self._now() + pause > deadline:
@@ -156,12 +188,17 @@ class Transport:
             raise _unreachable(url, error) from error
 
     def _follow(
-        self, url: str, headers: Mapping[str, str], authorization: str | None, check: Callable[[str], None]
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        authorization: str | None,
+        check: Callable[[str], None],
     ) -> Answer:
         home = origin(url)
         for _ in range(_MAX_REDIRECTS + 1):
             credentials = {"Authorization": authorization} if authorization and origin(url) == home else {}
-            answer = Answer(self._send("GET", url, {**headers, **credentials}), url, self._now)
+            answer = Answer(self._send(method, url, {**headers, **credentials}), url, self._now)
             if answer.status not in _REDIRECTS:
                 return answer
             answer.discard()
@@ -170,7 +207,7 @@ class Transport:
         raise RegistryError(f"{redact(url)} redirects more than {_MAX_REDIRECTS} times")
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], body: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], body: bytes | Reader | None = None
     ) -> urllib3.BaseHTTPResponse:
         # gzip'd by the server on its way, content would no longer have its digest
         complete = {"User-Agent": "ci-env", "Accept-Encoding": "identity", **headers}
@@ -178,7 +215,7 @@ class Transport:
         return pool.request(
             method,
             url,
-            body=body,
+            body=cast("bytes | BinaryIO | None", body),  # of a file it only asks `read`
             headers=complete,
             preload_content=False,
             redirect=False,
@@ -236,7 +273,7 @@ def _redirected(url: str, location: str) -> str:
 def _tries(error: HTTPError) -> int:
     """Return how often to try what ends in `error`. A certificate does not get better; a broken connection does."""
     if isinstance(error, SSLError):
-        return 1 if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in error.args) else _TRIES
+        return _TRIES if isinstance(_cause(error), ssl.SSLEOFError) else 1
     return _UNREACHABLE_TRIES if isinstance(error, NewConnectionError) else _TRIES
 
 

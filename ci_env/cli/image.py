@@ -1,0 +1,71 @@
+"""`ci-env image`: the images in the store. Brings them in, writes them elsewhere, lists, shows and forgets them."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+from typing import Protocol, cast
+
+_MODULES = {
+    "ls": "listing",
+    "inspect": "listing",
+    "rm": "listing",
+    "pull": "bringing",
+    "import": "bringing",
+    "export": "writing",
+    "push": "writing",
+}
+_PLACES = "oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]"
+_IMAGE = "an image's name as `ls` shows it, or the beginning of its digest"
+
+
+class _Module(Protocol):
+    def run(self, arguments: argparse.Namespace) -> None: ...
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="|".join(_MODULES))
+    listing = actions.add_parser("ls", help="list images", description="List the images in the store, by name.")
+    listing.add_argument("--json", action="store_true", help="one JSON object for each image")
+    shown = actions.add_parser("inspect", help="show an image", description="Show an image: its config and its layers.")
+    shown.add_argument("image", metavar="IMAGE", help=_IMAGE)
+    shown.add_argument("--json", action="store_true", help="as JSON, with the whole config")
+    removed = actions.add_parser(
+        "rm", help="forget names", description="Forget names of images. `ci-env prune` removes layers that nobody uses."
+    )
+    removed.add_argument("images", metavar="IMAGE", nargs="+", help=_IMAGE)
+    pulled = actions.add_parser(
+        "pull", help="pull from registries", description="Ask registries what names mean now, and pull what is missing."
+    )
+    pulled.add_argument("images", metavar="REF", nargs="+", help="such as debian:12 or ghcr.io/team/app@sha256:...")
+    imported = actions.add_parser(
+        "import",
+        help="read a layout or an archive",
+        description="Read an image from a layout or an archive, so that pipelines can use it by its name.",
+    )
+    imported.add_argument("source", metavar="SOURCE", help=_PLACES)
+    named = "what `image:` is to call it (default: its name in a docker archive, else SOURCE)"
+    imported.add_argument("name", metavar="NAME", nargs="?", help=named)
+    exported = actions.add_parser(
+        "export",
+        help="write a layout or an archive",
+        description="Write an image of the store to a layout or an archive, for docker, podman, skopeo and others.",
+    )
+    exported.add_argument("image", metavar="IMAGE", help=_IMAGE)
+    exported.add_argument("target", metavar="TARGET", help=_PLACES)
+    pushed = actions.add_parser(
+        "push", help="push to a registry", description="Push an image of the store to a registry, and print its digest."
+    )
+    pushed.add_argument("image", metavar="IMAGE", help=_IMAGE)
+    pushed.add_argument("target", metavar="REF", nargs="?", help="what to call it there (default: IMAGE)")
+    formats = ("auto", "rich", "plain", "json")
+    for action in (pulled, imported, exported, pushed):
+        action.add_argument("--format", choices=formats, default="auto", help="how to show progress (default: auto)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for."""
+    name = f"ci_env.cli.images.{_MODULES[arguments.action]}"
+    cast("_Module", importlib.import_module(name)).run(arguments)
+    return 0
