@@ -19,6 +19,7 @@ _ARCHITECTURES = {
 }
 # image-index.md "platform variants": what an entry without a variant means.
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
+_FORERUNNERS = {"amd64": "386", "arm64": "arm"}
 _KNOWN_VARIANTS = {"arm": ("v5", "v6", "v7", "v8"), "amd64": ("v1", "v2", "v3", "v4")}
 
 
@@ -47,6 +48,18 @@ def of_machine(machine: str) -> Platform:
     """Return the platform of a Linux machine as uname(2) names it; an unknown one keeps its name."""
     architecture, variant = _ARCHITECTURES.get(machine, (machine, None))
     return Platform("linux", architecture, variant)
+
+
+def runs_natively(platform: Platform, machine: Platform) -> bool:
+    """Tell whether `machine` runs programs of `platform` itself: its own, and those of its 32-bit forerunner.
+
+    Some arm64 machines cannot run arm; the kernel says so when one is started.
+    """
+    if platform.os != machine.os:
+        return False
+    if platform.architecture == machine.architecture:
+        return platform.variant is None or platform.variant in runnable_variants(machine)
+    return _FORERUNNERS.get(machine.architecture) == platform.architecture
 
 
 def runnable_variants(wanted: Platform) -> tuple[str | None, ...]:
