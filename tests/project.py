@@ -90,13 +90,13 @@ class Project:
     def run(self, *arguments: str, code: int = 0, env: Mapping[str, str] | None = None) -> Run:
         """Run the pipeline, which must end with the exit code `code`."""
         called = self.call("run", "--format", "json", *arguments, env=env)
-        assert called.code == code, called
+        assert called.code == code, f"{called.code}: {called.err}{called.out[-4000:]}"
         return Run(tuple(json.loads(line) for line in called.out.splitlines()))
 
     def replay(self, *arguments: str, code: int = 0) -> Fields:
         """Replay, which must end with the exit code `code`; return the verdict."""
         called = self.call("replay", "--json", *arguments)
-        assert called.code == code, called
+        assert called.code == code, f"{called.code}: {called.err}{called.out[-4000:]}"
         verdict: Fields = json.loads(called.out)
         return verdict
 

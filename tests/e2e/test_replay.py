@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
 import re
+import select
 import shutil
+import struct
+import subprocess
+import termios
+import time
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 
 from tests.account import Who
@@ -165,3 +174,42 @@ def test_layers_that_are_gone_are_told(ci_env: Callable[[Who], CiEnv]) -> None:
 
 def _record(made: Project, run_id: str) -> Path:
     return made.ci_env.store / "runs" / run_id / "record.json"
+
+
+def test_a_shell_on_a_terminal(actor: CiEnv) -> None:
+    made = project(actor, FAILING)
+    made.run(code=1)
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("4H", 37, 91, 0, 0))
+    with open(slave, "rb", buffering=0) as terminal, open(master, "r+b", buffering=0) as screen:
+        before = termios.tcgetattr(terminal)
+        started = subprocess.Popen(
+            actor.argv("replay", "--shell"),
+            cwd=made.root,
+            env=actor.environment({"TERM": "xterm"}),
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+            start_new_session=True,
+        )
+        _type(screen, "", until="# ")
+        assert "37 91\r\nprepared\r\n" in _type(screen, "stty size; cat state; tty\n", until="/dev/pts/")
+        _type(screen, "echo sleeping; sleep 300\n", until="sleeping\r\n")
+        time.sleep(0.3)
+        _type(screen, "\x03", until="^C")
+        shown = _type(screen, "echo status $?; exit 9\n", until="exit\r\n")
+        assert started.wait(30) == 9
+        assert "status 130" in shown
+        assert termios.tcgetattr(terminal) == before
+    assert leftovers(actor) == []
+
+
+def _type(screen: FileIO, keys: str, *, until: str) -> str:
+    """Type `keys`, and return what is shown until `until` is there."""
+    screen.write(keys.encode())
+    shown = ""
+    deadline = time.monotonic() + 20
+    while until not in shown.replace(keys.replace("\n", "\r\n"), ""):
+        assert select.select([screen], [], [], max(deadline - time.monotonic(), 0))[0], shown
+        shown += os.read(screen.fileno(), 65536).decode()
+    return shown
