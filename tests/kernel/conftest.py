@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Generator
 from pathlib import Path
@@ -30,3 +31,9 @@ def image(place: Place) -> Path:
     for name in ("sh", "ls", "cat", "stat", "rm", "mkdir", "touch", "id", "echo", "mv", "chown", "env"):
         (layer / "root/bin" / name).symlink_to("busybox")
     return layer
+
+
+@pytest.fixture
+def nap() -> str:
+    """Give a command that takes long and that no other test has, by whoever it is run at the same time."""
+    return f"sleep {random.randrange(10**8, 10**9)}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import subprocess
 import time
 from collections.abc import Sequence
@@ -103,17 +102,16 @@ def test_every_process_too_many_is_told(store: Path) -> None:
 
 
 @pytest.mark.parametrize("moment", ["while the step runs", "at once"])
-def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path, moment: str) -> None:
+def test_nothing_outlives_a_caller_that_is_killed(tmp_path: Path, nap: str, moment: str) -> None:
     for _ in range(1 if moment == "while the step runs" else 8):
-        mark = f"sleep 77{random.randrange(10**6):06}"
         with new_place(tmp_path / "store") as place:
-            kill_caller(place, mark, at_once=moment == "at once")
+            kill_caller(place, nap, at_once=moment == "at once")
             assert place.execute(place.sandbox("echo usable", lowers=[])).output == "usable\n"
         (tmp_path / "store/mnt").rmdir()
 
 
-def kill_caller(place: Place, mark: str, *, at_once: bool) -> None:
-    script = f"setsid {mark} & {mark}"
+def kill_caller(place: Place, nap: str, *, at_once: bool) -> None:
+    script = f"setsid {nap} & {nap}"
     program = argv("run", place.store, script)
     with (
         open(place.store / "errors", "w") as errors,
@@ -122,11 +120,11 @@ def kill_caller(place: Place, mark: str, *, at_once: bool) -> None:
         if at_once:
             wait_until(lambda: launchers(caller.pid))
         else:
-            wait_until(lambda: len(running(mark)) == 2)
+            wait_until(lambda: len(running(nap)) == 2)
         left = [*launchers(caller.pid)]
         caller.kill()
         killed = time.monotonic()
-    wait_until(lambda: not running(mark) and not any(is_alive(process) for process in left))
+    wait_until(lambda: not running(nap) and not any(is_alive(process) for process in left))
     assert time.monotonic() - killed < 2
     assert mounts_of(place.store) == []
     assert (place.store / "errors").read_text() == ""

@@ -97,10 +97,10 @@ def test_window_size_follows(store: Path) -> None:
         assert "40 132\r\n" in at.await_text(PROMPT)
 
 
-def test_ctrl_c_is_for_the_program_in_the_foreground(store: Path) -> None:
+def test_ctrl_c_is_for_the_program_in_the_foreground(store: Path, nap: str) -> None:
     with terminal(store, "exec sh") as at:
         at.await_text(PROMPT)
-        at.type("echo rea''dy; sleep 7801\n")
+        at.type(f"echo rea''dy; {nap}\n")
         at.await_text("ready\r\n")
         time.sleep(0.3)
         at.type("\x03")
@@ -110,10 +110,10 @@ def test_ctrl_c_is_for_the_program_in_the_foreground(store: Path) -> None:
         assert at.process.poll() is None
 
 
-def test_ctrl_d_and_ctrl_z(store: Path) -> None:
+def test_ctrl_d_and_ctrl_z(store: Path, nap: str) -> None:
     with terminal(store, "exec sh -i") as at:
         at.await_text(PROMPT)
-        at.type("echo rea''dy; sleep 7802\n")
+        at.type(f"echo rea''dy; {nap}\n")
         at.await_text("ready\r\n")
         time.sleep(0.3)
         at.type("\x1a")
@@ -196,12 +196,14 @@ def test_a_program_that_repeats_much_input_does_not_hang(store: Path) -> None:
     assert output.count(b"\n") > 60_000  # some lines are also echoed, before the terminal has been told not to
 
 
-def test_a_shell_that_is_cancelled_ends_after_its_grace(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shell_that_is_cancelled_ends_after_its_grace(
+    place: Place, monkeypatch: pytest.MonkeyPatch, nap: str
+) -> None:
     monkeypatch.setattr(namespace, "GRACE_S", 1)
-    stubborn = place.sandbox("trap '' TERM HUP; stty -icanon; sleep 7803; sleep 7803")
+    stubborn = place.sandbox(f"trap '' TERM HUP; stty -icanon; {nap}; {nap}")
     threading.Timer(0.5, lambda: place.runner.cancel(now=False)).start()
     began = time.monotonic()
     ended = place.runner.shell(stubborn)
     assert ended == Exit(None, 9, "cancelled")
     assert 1 < time.monotonic() - began < 4
-    assert not running("sleep 7803")
+    assert not running(nap)
