@@ -176,9 +176,10 @@ def error_text(body: Body) -> str:
 
 
 def redact(url: str) -> str:
-    """Return `url` for a message: without its query, which may be a signature, and without user and password."""
+    """Return `url` for a message: printable, without its query, which may be a signature, user and password."""
     try:
         parts = urlsplit(url)
     except ValueError:
         return "an invalid address"
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    plain = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    return shown(plain.encode(errors="replace"))

@@ -132,7 +132,7 @@ class Transport:
         `authorization` goes to the scheme, host and port of `url` only. `check` may refuse where a redirect leads.
         RegistryError says why there is no answer. No try begins more than five minutes after the first.
         """
-        return self._tried(url, lambda: self._follow(method, url, headers, authorization, check))
+        return self._tried(lambda: self._follow(method, url, headers, authorization, check))
 
     def send(
         self,
@@ -154,22 +154,22 @@ class Transport:
             return Answer(self._send(method, url, {**headers, **credentials}, body), url, self._now)
 
         if isinstance(body, bytes):
-            return self._tried(url, send)
+            return self._tried(send)
         try:
             return send()
-        except HTTPError as error:
-            raise _unreachable(url, error) from error
+        except _NoAnswerError as failed:
+            raise _unreachable(failed.url, failed.error) from failed.error
 
-    def _tried(self, url: str, attempt: Callable[[], Answer]) -> Answer:
+    def _tried(self, attempt: Callable[[], Answer]) -> Answer:
         tries, deadline = 0, self._now() + _DEADLINE_S
         while True:
             tries += 1
             try:
                 answer = attempt()
-            except HTTPError as error:
+            except _NoAnswerError as failed:
                 pause = _backoff(tries)
-                if tries >= _tries(error) or self._now() + pause > deadline:
-                    raise _unreachable(url, error) from error
+                if tries >= _tries(failed.error) or self._now() + pause > deadline:
+                    raise _unreachable(failed.url, failed.error) from failed.error
             else:
                 if answer.status not in _TRANSIENT_STATUS or tries == _TRIES:
                     return answer
@@ -184,8 +184,8 @@ class Transport:
         headers = {"Content-Type": "application/x-www-form-urlencoded"}
         try:
             return Answer(self._send("POST", url, headers, urlencode(fields).encode()), url, self._now)
-        except HTTPError as error:
-            raise _unreachable(url, error) from error
+        except _NoAnswerError as failed:
+            raise _unreachable(failed.url, failed.error) from failed.error
 
     def _follow(
         self,
@@ -212,16 +212,19 @@ class Transport:
         # gzip'd by the server on its way, content would no longer have its digest
         complete = {"User-Agent": "ci-env", "Accept-Encoding": "identity", **headers}
         pool = self._pool(url)
-        return pool.request(
-            method,
-            url,
-            body=cast("bytes | BinaryIO | None", body),  # of a file it only asks `read`
-            headers=complete,
-            preload_content=False,
-            redirect=False,
-            retries=False,
-            timeout=_TIMEOUT,
-        )
+        try:
+            return pool.request(
+                method,
+                url,
+                body=cast("bytes | BinaryIO | None", body),  # of a file it only asks `read`
+                headers=complete,
+                preload_content=False,
+                redirect=False,
+                retries=False,
+                timeout=_TIMEOUT,
+            )
+        except HTTPError as error:
+            raise _NoAnswerError(url, error) from error
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         """Return the connections for a URL: those to a host with certificates of its own are apart."""
@@ -230,6 +233,15 @@ class Transport:
         if (proxy, own) not in self._pools:
             self._pools[proxy, own] = _new_pool(proxy, tls_context(own))
         return self._pools[proxy, own]
+
+
+class _NoAnswerError(Exception):
+    """urllib3's error, and what was asked: after a redirect that is another host."""
+
+    def __init__(self, url: str, error: HTTPError) -> None:
+        super().__init__(url, error)
+        self.url = url
+        self.error = error
 
 
 def is_loopback(host: str) -> bool:

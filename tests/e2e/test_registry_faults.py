@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email.utils
 import json
+import re
 import socket
 import time
 from collections.abc import Callable
@@ -459,6 +460,14 @@ class TestRedirects:
     @pytest.mark.parametrize("target", ["", "ftp://127.0.0.1/x", "http://plain.example/x", "http://[bad/"])
     def test_refused(self, puller: Puller, target: str) -> None:
         with pytest.raises(RegistryError, match="redirects to"):
+            puller.pull_from(lambda _: Response(302, headers={"Location": target}))
+
+    @pytest.mark.parametrize(
+        ("target", "told"),
+        [("https://nowhere.invalid/", "there is no host nowhere.invalid"), ("https://a..b/", "a..b is not")],
+    )
+    def test_to_what_does_not_answer(self, puller: Puller, target: str, told: str) -> None:
+        with pytest.raises(RegistryError, match=re.escape(told)):
             puller.pull_from(lambda _: Response(302, headers={"Location": target}))
 
     def test_loops(self, puller: Puller) -> None:

@@ -119,6 +119,8 @@ def test_tokens(answer: str, text: str, lifetime_s: float) -> None:
 
 def test_redact() -> None:
     assert redact("https://user:pw@host:1/p/q?signature=s#f") == "https://host:1/p/q"
+    assert redact("https://host/\x1b[31m\x9b") == "https://host/\\x1b[31m\\x9b"
+    assert redact("https://[host") == "an invalid address"
 
 
 @pytest.mark.parametrize(
