@@ -59,21 +59,6 @@ def test_the_first_process_gives_nothing_away(place: Place) -> None:
     assert found == ["EACCES"] * 9
 
 
-def test_descriptors_are_the_three(place: Place) -> None:
-    """The caller's 10 and 251 are open, inheritable and lead to a directory of its own."""
-    opened = [os.open("/", os.O_RDONLY | os.O_DIRECTORY) for _ in range(2)]
-    try:
-        for descriptor, number in zip(opened, (10, 251), strict=True):
-            os.dup2(descriptor, number, inheritable=True)
-        done = place.execute(
-            place.sandbox([PYTHON, "-c", "import os; print(sorted(os.listdir('/proc/self/fd'))[:-1])"])
-        )
-    finally:
-        for descriptor in (*opened, 10, 251):
-            os.close(descriptor)
-    assert done.output == "['0', '1', '2']\n"
-
-
 def test_standard_input_is_empty(place: Place) -> None:
     assert attempt(place, "os.readlink('/proc/self/fd/0')", "sys.stdin.read()") == ["/dev/null", ""]
 

@@ -1,4 +1,4 @@
-"""Hosts that refuse isolation, and callers that are killed: a program of its own runs the step."""
+"""Hosts that refuse isolation, and callers in odd states or killed: a program of its own runs the step."""
 
 from __future__ import annotations
 
@@ -64,6 +64,20 @@ def test_a_root_of_a_user_namespace_is_one_user(store: Path) -> None:
 def test_signals_that_are_ignored_from_the_start(store: Path) -> None:
     """A service may be started with SIGCHLD ignored: its children then have no status to wait for."""
     assert outcome(store, "env", "--ignore-signal=CHLD", "--ignore-signal=QUIT").startswith("ran\n")
+
+
+def test_descriptors_of_the_caller_are_not_the_steps(store: Path) -> None:
+    """10 and 251 are open, inheritable and lead out; 3 is that of the directory being listed."""
+    before = ("bash", "-c", 'exec 10</ 251</ && exec "$@"', "bash")
+    done = subprocess.run(
+        argv("run", store, "ls /proc/self/fd; exec 9</", *before),
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.split()[:5] == ["0", "1", "2", "3", "ended:"]
 
 
 def test_no_standard_streams(store: Path) -> None:
