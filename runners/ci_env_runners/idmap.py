@@ -75,7 +75,12 @@ def map_subordinate(process: int, ids: IdMap) -> None:
         ("newgidmap", os.getegid(), gids[0].start),
     ):
         argv = [program, str(process), "0", str(own), "1", "1", str(first), str(ids.ids - 1)]
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        try:
+            done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=_TIMEOUT_S)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            reason = os.strerror(error.errno or 0) if isinstance(error, OSError) else f"no answer in {_TIMEOUT_S} s"
+            hint = "end other processes, or raise the limit (ulimit -u); `ci-env doctor` tells what is missing"
+            raise HostError(f"cannot map subordinate ids with {program}: {reason}", hint=hint) from error
         if done.returncode:
             raise HostError(f"{program} refuses to map subordinate ids: {done.stderr.strip()}", hint=_SUBORDINATE_HINT)
 
