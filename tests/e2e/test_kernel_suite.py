@@ -14,6 +14,7 @@ from tests.installed import REPOSITORY, CiEnv, Installed
 
 
 @pytest.mark.root
+@pytest.mark.timeout(960)
 @pytest.mark.parametrize("who", ["user", "user-nosub"])
 def test_kernel_tests_pass(ci_env: Callable[[Who], CiEnv], installed: Installed, who: Who) -> None:
     theirs = ci_env(who)
@@ -28,6 +29,6 @@ def test_kernel_tests_pass(ci_env: Callable[[Who], CiEnv], installed: Installed,
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
