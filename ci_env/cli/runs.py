@@ -97,6 +97,8 @@ def _print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
         for step in job.steps
         if name is None or name in (step.name, f"{job.name}/{step.name}")
     ]
+    if not wanted and name is None:
+        raise ConfigError(f"run {record.run_id} ended before a step did ({record.status}): there are no logs")
     if not wanted:
         known = ", ".join(f"{job.name}/{step.name}" for job in record.jobs for step in job.steps) or "none"
         raise ConfigError(f"run {record.run_id} has no step {name!r}", hint=f"its steps: {known}")

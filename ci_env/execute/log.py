@@ -31,6 +31,7 @@ class StepLog:
         self._hash = hashlib.sha256()
         self._written = 0
         self._line = bytearray()
+        self._pending = bytearray()
         self._dropped = 0
         self._is_full = False
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
@@ -44,11 +45,13 @@ class StepLog:
             self._grow(line)
             self._end_line(b"\n")
         self._grow(rest)
+        self._write()
 
     def close(self) -> Digest:
         """End the log, and return its digest."""
         if self._line or self._dropped:
             self._end_line(b"")
+        self._write()
         self._file.close()
         return Digest(f"sha256:{self._hash.hexdigest()}")
 
@@ -74,14 +77,16 @@ class StepLog:
         if self._written + len(line) > MAX_LOG_BYTES:
             self._is_full = True
             line, newline = f"[ci-env: output beyond {MAX_LOG_BYTES >> 20} MiB is not kept]".encode(), b"\n"
-        self._write(line + newline)
+        self._pending += line + newline
+        self._written += len(line) + len(newline)
         text = line.decode(errors="replace")
         self._tail.append(text)
         self._tell(text)
 
-    def _write(self, content: bytes) -> None:
+    def _write(self) -> None:
+        """Write what has come since the last time."""
+        content, self._pending = bytes(self._pending), bytearray()
         self._hash.update(content)
-        self._written += len(content)
         view = memoryview(content)
         with explained("write", self._path):
             while view:
