@@ -6,7 +6,6 @@ those of clouds and keychains need what only they know of it.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -30,7 +29,7 @@ def ask_helper(
     """Return what the helper `name` has for `server`; None if it has nothing.
 
     HostError if there is no such program or it does not end in time, ConfigError if it fails or says something else.
-    Whatever happens, it has ended when this returns.
+    Whatever happens, it has ended when this returns; what it left running on purpose, such as an agent, goes on.
     """
     program = f"docker-credential-{name}"
     if not HELPER_NAME.match(name):
@@ -64,11 +63,11 @@ def _run(path: str, server: str, environment: Mapping[str, str], timeout_s: floa
     with process:
         try:
             output, _ = process.communicate(server.encode(), timeout_s)
-        except subprocess.TimeoutExpired:
-            return None, b""
-        finally:  # with its children: they hold its output open
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)  # with its children, while its number is still its own
+            if isinstance(error, subprocess.TimeoutExpired):
+                return None, b""
+            raise
         return process.returncode, output
 
 

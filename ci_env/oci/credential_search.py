@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
-from ci_env.oci.credentials import AuthFile, Credentials, checked, parse_auth_file
+from ci_env.oci.credentials import AuthFile, Credentials, checked, normalised, parse_auth_file
 from ci_env.oci.document import MAX_DOCUMENT_BYTES
 
 REGISTRY, USER, PASSWORD = "CI_ENV_REGISTRY", "CI_ENV_REGISTRY_USER", "CI_ENV_REGISTRY_PASSWORD"
@@ -47,7 +47,7 @@ class CredentialSearch:
         if not (host and user and password):
             names = ", ".join(name for name in (REGISTRY, USER, PASSWORD) if not self._environment.get(name))
             raise ConfigError(f"{REGISTRY}, {USER} and {PASSWORD} belong together, but {names} is not set")
-        if host.lower() != registry:
+        if normalised(host) != registry:
             return None
         return checked(user, password, is_identity_token=False, origin=f"the environment variable {PASSWORD}")
 
@@ -55,7 +55,7 @@ class CredentialSearch:
         """Yield the files to read, best first (containers-auth.json(5), docker's `docker login`)."""
         environment = self._environment
         if named := environment.get("REGISTRY_AUTH_FILE"):
-            if not Path(named).exists():
+            if not os.path.exists(named):  # where Path would raise, reading it says why
                 raise ConfigError(f"REGISTRY_AUTH_FILE names {named}, which does not exist")
             yield Path(named)
         runtime = environment.get("XDG_RUNTIME_DIR")

@@ -73,11 +73,11 @@ def parse_auth_file(content: bytes, *, where: str) -> AuthFile:
     entries = {key: _entry(value, f"{where}: the entry of {key!r} in 'auths'", where) for key, value in auths.items()}
     found = {key: entry for key, entry in entries.items() if entry}
     # a key in its own form wins over what docker wrote as an address
-    ordered = sorted(found, key=lambda key: key == _normalised(key))
+    ordered = sorted(found, key=lambda key: key == normalised(key))
     helpers = _object(data.get("credHelpers"), f"{where}: 'credHelpers'")
     return AuthFile(
-        {_normalised(key): found[key] for key in ordered},
-        {_normalised(key): _helper(value, f"{where}: 'credHelpers'") for key, value in helpers.items()},
+        {normalised(key): found[key] for key in ordered},
+        {normalised(key): _helper(value, f"{where}: 'credHelpers'") for key, value in helpers.items()},
         _helper(data["credsStore"], f"{where}: 'credsStore'") if data.get("credsStore") else None,
     )
 
@@ -120,8 +120,11 @@ def _decoded(auth: str, what: str) -> tuple[str, str]:
     return user, password.rstrip("\0")  # old docker clients padded it
 
 
-def _normalised(key: str) -> str:
-    """Return `host[:port][/namespace]`. Addresses, such as docker's https://index.docker.io/v1/, mean their host."""
+def normalised(key: str) -> str:
+    """Return what a key of such a file stands for: `host[:port][/namespace]`.
+
+    Addresses, such as docker's https://index.docker.io/v1/, mean their host.
+    """
     address = re.match(r"https?://", key)
     host, _, path = key[address.end() if address else 0 :].partition("/")
     host, path = host.lower(), path.strip("/")

@@ -108,7 +108,7 @@ class Transport:
         self._pause = pause
         self._now = now
         self._certificates = certificates
-        self._pools: dict[tuple[str | None, Path | None], urllib3.PoolManager] = {}
+        self._pools: dict[tuple[str, str | None, Path | None], urllib3.PoolManager] = {}
 
     def __enter__(self) -> Transport:
         return self
@@ -228,11 +228,11 @@ class Transport:
 
     def _pool(self, url: str) -> urllib3.PoolManager:
         """Return the connections for a URL: those to a host with certificates of its own are apart."""
-        proxy = _proxy(url)
-        own = own_certificates(url, self._certificates)
-        if (proxy, own) not in self._pools:
-            self._pools[proxy, own] = _new_pool(proxy, tls_context(own))
-        return self._pools[proxy, own]
+        scheme = urlsplit(url).scheme
+        key = (scheme, _proxy(url), own_certificates(url, self._certificates))
+        if key not in self._pools:
+            self._pools[key] = _new_pool(key[1], tls_context(key[2]) if scheme == "https" else None)
+        return self._pools[key]
 
 
 class _NoAnswerError(Exception):
@@ -259,7 +259,7 @@ def _proxy(url: str) -> str | None:
     return proxies.get(parts.scheme) or proxies.get("all")
 
 
-def _new_pool(proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
+def _new_pool(proxy: str | None, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     if proxy is None:
         return urllib3.PoolManager(ssl_context=context)
     address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")

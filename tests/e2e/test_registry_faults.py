@@ -301,6 +301,11 @@ class TestConnections:
             puller.pull(FaultRegistry("nowhere.invalid", []))
 
 
+def test_plain_http_needs_no_authorities(puller: Puller, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/no/such/file")
+    puller.pull_from(serving(ONE))
+
+
 class TestAnswers:
     def test_404_names_the_image(self, puller: Puller) -> None:
         error = json.dumps({"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown\x1b[31m"}]})

@@ -118,6 +118,12 @@ def test_an_incomplete_environment(places: Places, missing: str) -> None:
     assert "secret" not in caught.value.message
 
 
+@pytest.mark.parametrize("name", ["https://index.docker.io/v1/", "docker.io", "index.docker.io"])
+def test_the_environment_names_docker_hub_in_any_way(places: Places, name: str) -> None:
+    places.environment |= {"CI_ENV_REGISTRY": name, "CI_ENV_REGISTRY_USER": "env", "CI_ENV_REGISTRY_PASSWORD": "x"}
+    assert places.user("docker.io") == "env"
+
+
 def test_a_named_file_must_be_there(places: Places) -> None:
     places.environment["REGISTRY_AUTH_FILE"] = str(places.named)
     with pytest.raises(ConfigError, match=r"REGISTRY_AUTH_FILE names .*named\.json, which does not exist"):
@@ -258,6 +264,13 @@ class TestHelpers:
         assert caught.value.hint == "try it: echo r.example | docker-credential-one get"
         assert time.monotonic() - before < 10
         assert is_gone(int(pid.read_text()))
+
+    def test_may_leave_an_agent(self, places: Places) -> None:
+        pid = places.path / "pid"
+        answer = '{"Username": "a", "Secret": "b"}'
+        write_helper(places.helpers, "one", f"sleep 60 > /dev/null 2>&1 & echo $! > '{pid}'; echo '{answer}'")
+        assert ask_helper("one", "r.example", places.environment, named_in="FILE") is not None
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
     def test_cannot_be_run(self, places: Places) -> None:
         write_helper(places.helpers, "one", "")
