@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci_env import source
+from ci_env import lockfile, source
 from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
 from ci_env.cli.opened import Opened
@@ -18,6 +18,7 @@ from ci_env.plan.compile import choose_jobs, compile_plan
 from ci_env.plan.inputs import Inputs
 from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
+from ci_env.resolve.locked import LockedImages
 from ci_env.resolve.source import SourceLayers
 from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key
@@ -35,6 +36,8 @@ class Request:
     """in place of every job's image"""
     is_offline: bool
     is_renewed: bool
+    is_locked: bool = False
+    """only what the lockfile says may run"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +68,10 @@ def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
         emit=emit,
     )
     selections = sources.select(jobs)
-    images = {job.image: resolver.resolve(job.image, at=job.at) for job in _first_with_each_image(jobs)}
+    locked = LockedImages(lockfile.place(request.file), resolver, emit)
+    if request.is_locked:
+        locked.require(job.image for job in jobs)
+    images = {job.image: locked.resolve(job.image, at=job.at) for job in _first_with_each_image(jobs)}
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
     return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
 

@@ -23,6 +23,7 @@ VERBS = {
     "image": "pull, push, import, export and list images",
     "prune": "remove from the store what has not been used for long",
     "store": "check the store, and repair it",
+    "lock": "write down what the images of the pipeline are, so that runs stay with them",
     "validate": "check the pipeline file",
     "schema": "print the pipeline file's JSON schema, for editors",
     "init": "write a pipeline file that fits the project",

@@ -27,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-cache", action="store_true", help="run every step, whatever earlier runs have left")
     parser.add_argument("--offline", action="store_true", help="ask no registry; images must be in the store")
     parser.add_argument("--pull", action="store_true", help="ask registries what tags mean now")
+    parser.add_argument("--locked", action="store_true", help="run only images that the lockfile has (ci-env lock)")
     parser.add_argument("-j", "--parallel", type=_count, metavar="N", help="jobs at a time (default: processors)")
     parser.add_argument("--plan", action="store_true", help="print the plan as JSON, and run nothing")
     formats = ("auto", "rich", "plain", "json")
@@ -44,9 +45,15 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.pull and arguments.offline:
         raise ConfigError("--pull asks registries, which --offline forbids", hint="leave one of them out")
-    file = Path(arguments.file)
+    if arguments.pull and arguments.locked:
+        raise ConfigError("--pull asks what tags mean now, which --locked does not want to know", hint="leave one out")
     request = Request(
-        file, tuple(arguments.jobs), arguments.image, is_offline=arguments.offline, is_renewed=arguments.pull
+        Path(arguments.file),
+        tuple(arguments.jobs),
+        arguments.image,
+        is_offline=arguments.offline,
+        is_renewed=arguments.pull,
+        is_locked=arguments.locked,
     )
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible() as interruption, opened() as everything, view as emit:

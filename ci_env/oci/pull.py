@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -76,7 +76,7 @@ def pull(source: ImageSource, platform: Platform, place: LayerPlace, emit: Emit)
     RegistryError, ConfigError (not an image, not for this platform), IntegrityError. A failed pull leaves complete
     layers behind, for the next one.
     """
-    content, manifest = _find_manifest(source, platform)
+    content, manifest = _choose_manifest(source, source.root(), platform)
     fetch = partial(_read_blob, source, manifest.config, what="the image's config")
     config_content = place.document(manifest.config.digest, fetch)
     config = parse_config(config_content, layers=len(manifest.layers), what="the image's config")
@@ -87,6 +87,28 @@ def pull(source: ImageSource, platform: Platform, place: LayerPlace, emit: Emit)
             _pull_layer(_Layer(chain, number, config.diff_ids[number], descriptor), source, place, emit)
     place.put_blob(config_content)
     return PulledImage(place.put_blob(content), config, chain)
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a name stands for."""
+
+    index: Digest | None
+    """None: a single image"""
+    manifests: Mapping[str, Digest]
+    """by platform; all that an index offers"""
+
+
+def identify(source: ImageSource, platform: Platform) -> Identity:
+    """Return what the image of `source` is, which must be there for `platform`; bring nothing. Raises as `pull`."""
+    root = source.root()
+    document = parse_document(root, what="what the name stands for")
+    offers = [] if isinstance(document, Manifest) else list(_offers(source, document, platform, depth=1))
+    content, manifest = _choose_manifest(source, root, platform)
+    config = _read_blob(source, manifest.config, what="the image's config")
+    _check_platform(parse_config(config, layers=len(manifest.layers), what="the image's config").platform, platform)
+    others = {str(offer.platform): offer.digest for offer in reversed(offers) if offer.platform is not None}
+    return Identity(Digest.of(root) if offers else None, {**others, str(platform): Digest.of(content)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +148,10 @@ def _try_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit
     return True
 
 
-def _find_manifest(source: ImageSource, platform: Platform) -> tuple[bytes, Manifest]:
-    content = source.root()
-    document = parse_document(content, what="what the name stands for")
+def _choose_manifest(source: ImageSource, root: bytes, platform: Platform) -> tuple[bytes, Manifest]:
+    document = parse_document(root, what="what the name stands for")
     if isinstance(document, Manifest):
-        return content, document
+        return root, document
     offers = list(_offers(source, document, platform, depth=1))
     chosen = best([offer.platform for offer in offers], platform)
     if chosen is None:

@@ -70,9 +70,10 @@ class ImageResolver:
             image = Image(text, None, (), self._host_fingerprint(), str(self._platform))
             return ResolvedImage(image, {}, "", "")
         result_key = self._key(name)
-        result = None if self._wanted.is_renewed and name.kind == "registry" else self._images.load(result_key)
+        may_move = name.kind == "registry" and "@" not in name.place
+        result = None if self._wanted.is_renewed and may_move else self._images.load(result_key)
         if result is None or not all(self._layers.has(layer) for layer in result.chain):
-            with _told_where(text, at), self._source(name) as source:
+            with told_where(text, at), self._source(name) as source:
                 result = self._pull(text, source)
             self._images.save(result_key, result)
         image = Image(text, result.manifest, result.chain, None, result.platform)
@@ -202,7 +203,7 @@ def _told(text: str) -> Generator[None]:
 
 
 @contextmanager
-def _told_where(text: str, at: str) -> Generator[None]:
+def told_where(text: str, at: str) -> Generator[None]:
     """Have errors name the image and where it was asked for."""
     try:
         with _told(text):
