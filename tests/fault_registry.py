@@ -75,8 +75,7 @@ def fault_registry(behaviour: Behaviour) -> Generator[FaultRegistry]:
             except OSError:
                 self.close_connection = True
 
-        def do_POST(self) -> None:
-            self.do_GET()
+        do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815  # names of the base class
 
         def _send(self, response: Response) -> None:
             self.send_response(response.status)
@@ -85,6 +84,8 @@ def fault_registry(behaviour: Behaviour) -> Generator[FaultRegistry]:
             if not response.endless and "Content-Length" not in response.headers:
                 self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
+            if self.command == "HEAD":
+                return
             self.wfile.write(response.body if response.cut is None else response.body[: response.cut])
             while response.endless:
                 self.wfile.write(bytes(2**16))

@@ -41,7 +41,8 @@ class Upload:
         """Upload, in the session that was begun already or in a new one. RegistryError leaves nothing there."""
         if not self._whole(session or self._repository.begin()):
             self._chunks(self._repository.begin())
-        self._emit(Progress(self._what, self._blob.size, self._blob.size, finished=True))
+        if self._blob.size > _PROGRESS_BYTES:
+            self._emit(Progress(self._what, self._blob.size, self._blob.size, finished=True))
 
     def _whole(self, session: Session) -> bool:
         """Return whether one request was enough; False: chunks may do."""
