@@ -144,6 +144,14 @@ class TestBasic:
         )
         assert len(registry.requests) == 2
 
+    def test_wrong_is_not_sent_twice(self, puller: Puller) -> None:
+        puller.has(here=ann("wrong"))
+        with fault_registry(wanting_password()) as registry:
+            for requests in (2, 3):
+                with pytest.raises(RegistryError, match="denies access"):
+                    puller.pull(registry)
+                assert len(registry.requests) == requests
+
     def test_missing(self, puller: Puller) -> None:
         puller.has(other=ann())
         with fault_registry(wanting_password()) as registry, pytest.raises(RegistryError) as caught:

@@ -152,6 +152,13 @@ def test_a_file_that_everybody_can_read_is_told_of_once(places: Places) -> None:
     assert places.events == [Note("warning", message)]
 
 
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o660])
+def test_a_group_is_not_everybody(places: Places, mode: int) -> None:
+    places.login(places.docker, "docker", mode=mode)
+    assert places.user() == "docker"
+    assert places.events == []
+
+
 def test_a_file_without_secrets_may_be_read(places: Places) -> None:
     places.write(places.docker, {"auths": {"r.example": {}}, "credHelpers": {"other": "x"}}, mode=0o644)
     assert places.user() is None
