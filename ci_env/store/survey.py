@@ -83,7 +83,7 @@ class Surveyor(Generic[R]):
         uses: dict[str, float] = {}
         needed: set[Digest] = set()
         runs: list[Item] = []
-        for number, record in enumerate(sorted(records, key=lambda record: record.run, reverse=True)):
+        for number, record in enumerate(sorted(records, key=_started, reverse=True)):
             digests = self.needs_of(record.run)
             _use(uses, digests, record.mtime)
             if number < keep or self._runs.is_running(record.run):
@@ -183,6 +183,11 @@ class Surveyor(Generic[R]):
                 yield Item("leftover", path, None, UNUSED, seen)
         for path, seen in _files(self._store.locks, "*-*.lock"):
             yield Item("leftover", path, None, UNUSED, seen)
+
+
+def _started(record: Written) -> tuple[str, float]:
+    """Return what orders runs by their time: ids tell seconds, and chance among those of the same second."""
+    return record.run.rpartition("-")[0], record.mtime
 
 
 def last_seen(item: Item) -> float:

@@ -204,3 +204,89 @@ def test_files_of_other_ids(tmp_path: Path) -> None:
     layers.publish(layers.staging(), layer)
     assert os.listdir(layers.directory(layer) / "root") == []
     assert os.listdir(tmp_path) == ["store"]
+
+
+# argv: store. Kills a process at each line of the store's code that pruning passes; after each time what the kept run
+# needs is there, the next prune does the rest, and nothing is left.
+PRUNE_KILLED_AT_EACH_LINE = """if True:
+    import os, signal, sys, time
+    from pathlib import Path
+    from ci_env.digest import Digest
+    from ci_env.store.blobs import Blobs
+    from ci_env.store.check import Check
+    from ci_env.store.home import open_store
+    from ci_env.store.layers import Layers
+    from ci_env.store.prune import Limits, Pruning, choose
+    from ci_env.store.runs import Runs
+    from ci_env.store.scratch import reap, scratch
+    from ci_env.store.survey import Surveyor
+    from ci_env.store.uses import using
+    from tests.layer_directory import as_caller
+    from tests.stored_record import Record
+
+    def traced(left):
+        def trace(frame, event, argument):
+            nonlocal left
+            if "/ci_env/store/" not in frame.f_code.co_filename:
+                return None
+            left -= event == "line"
+            if left == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return trace
+        return trace
+
+    def fill(number):
+        with scratch(store, f"fill-{number}", lambda path: path.rmdir()) as space:
+            layers = Layers(store, space, as_caller, lambda: False)
+            for name in ("kept", "gone"):
+                layers.ensure(Digest.of(name.encode()), lambda root: (root / name).mkdir())
+                Blobs(store).put(f"log of {name}".encode())
+            layers.seal()
+        with runs.create("2020-01-01T00:00:00Z") as made:
+            runs.write(Record(1, made.id, (Digest.of(b"gone"), Digest.of(b"log of gone"))))
+
+    def prune():
+        with using(store) as uses, scratch(store, f"prune-{os.getpid()}", lambda path: layers.discard(path)) as space:
+            layers = Layers(store, space, as_caller, lambda: False)
+            reap(store, layers.discard)
+            survey = surveyor.survey(keep=1)
+            pruning = Pruning(store, uses, space, layers.discard)
+            pruning.carry_out(choose(survey, Limits(time.time() + 9, 1, None), {}), survey, surveyor, runs)
+            return Check(store, layers, runs, needs).look(is_damaged=lambda _: False, repair=False)
+
+    def needs(record):
+        return frozenset(record.needs)
+
+    def names():
+        return sorted(path.name for path in store.layers.glob("*/root/*"))
+
+    store, number, status = open_store(Path(sys.argv[1])), 0, -1
+    runs = Runs(store, Record, version=1)
+    surveyor = Surveyor(store, runs, needs)
+    with runs.create("2026-11-25T02:17:45Z") as made:
+        runs.write(Record(1, made.id, (Digest.of(b"kept"), Digest.of(b"log of kept"))))
+    while status:
+        number += 1 if number < 60 else 5
+        fill(number)
+        if (child := os.fork()) == 0:
+            sys.settrace(traced(number))
+            prune()
+            os._exit(0)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        assert status in (0, -signal.SIGKILL), status
+        assert "kept" in names(), names()
+        report = prune()
+        assert report.flaws == [], report.flaws
+        assert names() == ["kept"], names()
+        assert runs.ids() == (made.id,), runs.ids()
+        assert os.listdir(store.tmp) == [], os.listdir(store.tmp)
+        assert len(os.listdir(store.blobs / "sha256")) == 1
+    print(number)
+"""
+
+
+def test_a_prune_that_is_killed_at_any_line_harms_nothing(tmp_path: Path) -> None:
+    argv = [sys.executable, "-c", PRUNE_KILLED_AT_EACH_LINE, str(open_store(tmp_path / "store").root)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 100

@@ -22,7 +22,7 @@ from ci_env.store.runs import Runs
 from ci_env.store.scratch import scratch
 from ci_env.store.steps import StepResult, Steps
 from tests.layer_directory import as_caller
-from tests.unit.test_store_prune import Record
+from tests.stored_record import Record
 
 KEY, LAYER, PLACE, SOURCE = Digest.of(b"key"), Digest.of(b"layer"), Digest.of(b"place"), Digest.of(b"source")
 OUTPUT = b"what a step wrote"

@@ -7,7 +7,6 @@ import math
 import os
 import time
 from collections.abc import Generator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -27,19 +26,11 @@ from ci_env.store.steps import StepResult, Steps
 from ci_env.store.survey import Item, Survey, Surveyor
 from ci_env.store.uses import Uses, using
 from tests.layer_directory import as_caller
+from tests.stored_record import Record
 
 DAY_S = 86400
 PLACE = Digest.of(b"place")
 ALL = Limits(math.inf, 0, None)
-
-
-@dataclass(frozen=True)
-class Record:
-    """As much of a record as the store sees."""
-
-    version: int
-    run_id: str
-    needs: tuple[Digest, ...]
 
 
 class Filled:
@@ -138,6 +129,14 @@ def test_the_newest_runs_stay_whatever_their_age(filled: Filled) -> None:
     filled.run(filled.layer("c", age=99), age=50)
     filled.prune(keep=2)
     assert filled.left() == {newest, middle, "a", "b"}
+
+
+def test_runs_of_the_same_second_are_in_the_order_of_their_ends(filled: Filled) -> None:
+    ids = [filled.run() for _ in range(8)]
+    for number, run in enumerate(ids):
+        _age(filled.store.runs / run / "record.json", 90 - number)
+    filled.prune(keep=2)
+    assert filled.left() == set(ids[-2:])
 
 
 def test_the_newest_use_of_several_counts(filled: Filled) -> None:
