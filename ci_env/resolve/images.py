@@ -19,6 +19,7 @@ from ci_env.errors import CiEnvError, ConfigError, Interrupted
 from ci_env.events import Emit
 from ci_env.files import explained
 from ci_env.oci.platform import Platform, of_machine
+from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.plan.plan import Image
@@ -97,12 +98,12 @@ class ImageResolver:
         return result
 
     def _key(self, name: ImageName) -> Digest:
-        """Return the identity of what a name means: for what lies on this machine with a look at it."""
+        """Return the identity of what a name means: the name in full, or a look at what lies on this machine."""
         return key(
             "image",
             {
                 "kind": name.kind,
-                "place": name.place,
+                "place": str(parse(name.place)) if name.kind == "registry" else name.place,
                 "tag": name.tag,
                 "platform": str(self._platform),
                 "state": self._state(name),
@@ -160,8 +161,6 @@ class ImageResolver:
 
     @contextmanager
     def _registry(self, place: str) -> Generator[ImageSource]:
-        from ci_env.oci.reference import parse
-
         if self._wanted.is_offline:
             hint = "run once without --offline, which pulls it"
             raise ConfigError("it is not in the store, and --offline forbids to ask its registry", hint=hint)
@@ -178,7 +177,6 @@ class ImageResolver:
 def _own_name(source: ImageSource) -> str | None:
     """Return what a docker archive calls its image, unless no registry could have that."""
     from ci_env.oci.docker_archive import DockerArchiveSource
-    from ci_env.oci.reference import parse
 
     names = source.names if isinstance(source, DockerArchiveSource) else ()
     for name in names:
