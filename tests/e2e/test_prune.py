@@ -75,7 +75,7 @@ def test_all_goes(actor: CiEnv) -> None:
         "blob": 2,
     }
     assert entries(actor, "layers", "blobs/sha256", "runs", "steps", "caches", "pipelines") == []
-    assert facts(made, "--all")["freed_bytes"] == 0
+    assert "freed 0 B\n" in made.call("prune", "--all").out
     assert leftovers(actor) == []
 
 
