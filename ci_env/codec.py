@@ -6,7 +6,6 @@ key, a missing key or a value of another type is a ValueError, so a damaged or n
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import json
 import types
@@ -17,15 +16,21 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, cast
 from ci_env.digest import Digest, Json
 
 if TYPE_CHECKING:
+    from typing import Protocol
+
     from _typeshed import DataclassInstance
+
+    class _Dataclass(Protocol):
+        __match_args__: tuple[str, ...]
+
 
 T = TypeVar("T", bound="DataclassInstance")
 
 
 def encode(value: object) -> Json:
     """Return `value` as JSON data: dataclasses and mappings as objects, tuples as arrays."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: encode(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if _is_dataclass(type(value)):
+        return {name: encode(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, tuple):
         return [encode(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, Mapping):
@@ -50,15 +55,24 @@ def decode(kind: type[T], data: Json) -> T:
     return cast("T", _decode(kind, data, kind.__name__))
 
 
+def _is_dataclass(kind: object) -> bool:
+    return "__dataclass_fields__" in getattr(kind, "__dict__", ())
+
+
+def _names(kind: type) -> tuple[str, ...]:
+    """Return the fields of a dataclass, in order; `dataclasses.fields` would take an import to say the same."""
+    return cast("_Dataclass", kind).__match_args__
+
+
 @functools.cache
 def _field_types(kind: type) -> dict[str, Any]:
     hints = typing.get_type_hints(kind)
-    return {field.name: hints[field.name] for field in dataclasses.fields(kind)}
+    return {name: hints[name] for name in _names(kind)}
 
 
 def _decode(kind: Any, data: Any, at: str) -> object:
     origin = typing.get_origin(kind)
-    if dataclasses.is_dataclass(kind):
+    if _is_dataclass(kind):
         return _decode_object(cast("type", kind), data, at)
     if origin in (Union, types.UnionType):
         return _decode_union(kind, data, at)

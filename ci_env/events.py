@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 
 Status = Literal["passed", "cached", "failed", "skipped", "cancelled"]
 

@@ -7,7 +7,6 @@ keys, a line for each fact, so that a change is small and a conflict can be read
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +14,7 @@ from ci_env import codec
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.files import atomic_write, explained
+from ci_env.frozen import dataclass
 from ci_env.pipeline.image import parse_image
 
 LOCKFILE_VERSION = 1

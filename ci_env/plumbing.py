@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 from ci_env.errors import ConfigError, HostError
+from ci_env.frozen import dataclass
 
 _SAFE = (
     *("-c", "core.fsmonitor=false"),  # would run a program that the repository names

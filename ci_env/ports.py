@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
 from ci_env.digest import Digest
 from ci_env.events import Emit
+from ci_env.frozen import dataclass
 from ci_env.pipeline.model import Network
 
 

@@ -11,7 +11,6 @@ import os
 import re
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -20,6 +19,7 @@ from ci_env.digest import Digest
 from ci_env.errors import IntegrityError
 from ci_env.events import Emit, Note
 from ci_env.files import explained
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import FIXED_EPOCH, WORKSPACE, Source
 from ci_env.tree import Entry, encode_path, in_order, listing_digest
 from ci_env.workspace import date, lay, make_directories

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
+from ci_env.frozen import dataclass
 from ci_env.plumbing import ask, git, refusal
 from ci_env.tree import Entry, Mode, decode_path, encode_path
 

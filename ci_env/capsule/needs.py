@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ci_env.capsule.record import Record
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.digest import Digest
 from ci_env.events import Status
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import Plan
 
 RECORD_VERSION = 1

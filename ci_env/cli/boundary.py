@@ -5,10 +5,10 @@ from __future__ import annotations
 import errno
 import os
 import traceback
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.errors import EXIT_BUG, CiEnvError, HostError, Interrupted
+from ci_env.frozen import dataclass
 
 EXIT_KEYBOARD = 128 + 2
 EXIT_BROKEN_PIPE = 128 + 13

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci_env import lockfile, source
@@ -13,6 +12,7 @@ from ci_env.cli.entry_points import version
 from ci_env.cli.opened import Opened
 from ci_env.digest import Digest, key
 from ci_env.events import Emit
+from ci_env.frozen import dataclass, replace
 from ci_env.pipeline.model import Job, Pipeline
 from ci_env.plan.compile import choose_jobs, compile_plan
 from ci_env.plan.inputs import Inputs

@@ -10,7 +10,8 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+
+from ci_env.frozen import dataclass
 
 _FOLDER = re.compile(r"(?P<name>[^-]+)-(?P<version>[^-]+)\.(dist-info|egg-info)\Z")
 _ENTRY = re.compile(r"(?P<name>[^=\s][^=]*?)\s*=\s*(?P<module>[\w.]+)\s*(:\s*(?P<attribute>[\w.]+)\s*)?(\[.*\]\s*)?\Z")

@@ -6,12 +6,12 @@ import argparse
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 
 if TYPE_CHECKING:
     from ci_env.cli.compiled import Compiled

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import IO, NoReturn, Protocol, cast
@@ -50,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run `ci-env ARGV` (default: this process's arguments) and return its exit code. Never raises."""
     words = list(sys.argv[1:] if argv is None else argv)
     _prepare_streams()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # where the caller ignores it, no child of ours would have a status
     try:
         code = _dispatch(words)
         sys.stdout.flush()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.cli.wiring import runner_factory
+from ci_env.frozen import dataclass
 from ci_env.ports import Runner, RunnerFactory
 from ci_env.store.blobs import Blobs
 from ci_env.store.caches import Caches

@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import replace
 
 from ci_env.capsule.machine import User, describe
 from ci_env.capsule.record import RECORD_VERSION, Host, JobRecord, Record, RunStatus
@@ -19,6 +18,7 @@ from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status, Ste
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
 from ci_env.execute.workbench import Workbench
+from ci_env.frozen import replace
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ci_env.capsule.record import JobRecord, StepRecord
 from ci_env.digest import Digest, key
@@ -12,6 +11,7 @@ from ci_env.events import JobFinished, JobStarted, Status, StepFailure
 from ci_env.execute import step as steps
 from ci_env.execute.snapshot import Snapshot
 from ci_env.execute.workbench import Workbench
+from ci_env.frozen import dataclass
 from ci_env.plan.chain import is_on_chain, source_beneath
 from ci_env.plan.plan import Job
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import Cache, Job, Plan, Step
 from ci_env.ports import Bind, Process, Rootfs, Sandbox
 from ci_env.store.caches import Caches

@@ -6,9 +6,9 @@ A run that finds everything cached never makes them. Owns no layer.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)

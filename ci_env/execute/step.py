@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import StepRecord
@@ -11,6 +10,7 @@ from ci_env.digest import Digest, key
 from ci_env.events import Status, StepFailure, StepFinished, StepOutput, StepStarted
 from ci_env.execute.snapshot import Snapshot
 from ci_env.execute.workbench import Workbench
+from ci_env.frozen import dataclass
 from ci_env.plan.keys import preimage_in, written
 from ci_env.plan.plan import Job, Step
 from ci_env.ports import Exit

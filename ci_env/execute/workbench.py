@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from ci_env.digest import Digest
 from ci_env.events import Emit
 from ci_env.execute.sandbox import Furnisher
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import SourceLayer
 from ci_env.ports import Runner
 from ci_env.store.blobs import Blobs

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol, cast
 
 from isal import isal_zlib
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.oci.verify import Reader
 
 _PIECE = 2**20

@@ -11,13 +11,13 @@ import json
 import posixpath
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.files import explained
+from ci_env.frozen import dataclass
 from ci_env.oci.decompress import decompress
 from ci_env.oci.document import MAX_DOCUMENT_BYTES, OCI_CONFIG, OCI_LAYER, OCI_MANIFEST, Descriptor, parse_json
 from ci_env.oci.reference import parse

@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 from ci_env.oci.merged import Directory, MergedView
 from ci_env.oci.metadata import Metadata, make_opaque, usable_xattrs
 from ci_env.oci.tar import Archive, Entry

@@ -9,9 +9,9 @@ import errno
 import os
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ci_env.errors import ConfigError, HostError
+from ci_env.frozen import dataclass
 from ci_env.oci.tar_header import shown
 
 OPAQUE = b"user.overlay.opaque"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from ci_env.frozen import dataclass
 
 _ARCHITECTURES = {
     "x86_64": ("amd64", None),

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError, IntegrityError
 from ci_env.events import Emit, Note, Progress
+from ci_env.frozen import dataclass
 from ci_env.oci.document import (
     INDEX_TYPES,
     MANIFEST_TYPES,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 
 _DEFAULT_REGISTRY = "docker.io"
 _MAX_NAME_LENGTH = 255

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlencode, urljoin
 
 from ci_env.digest import Digest
 from ci_env.errors import RegistryError
+from ci_env.frozen import dataclass
 from ci_env.oci.auth import may_lead_to, origin, redact
 from ci_env.oci.authorized import Authorized
 from ci_env.oci.logins import how_to

@@ -8,9 +8,9 @@ is either an entry's or skipped on purpose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal
 
+from ci_env.frozen import dataclass
 from ci_env.oci.tar_header import BLOCK, ZERO_BLOCK, Header, damaged, parse_header, shown
 from ci_env.oci.tar_pax import Pax, parse_pax
 

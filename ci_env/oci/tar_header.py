@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
 
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 
 BLOCK = 512
 ZERO_BLOCK = bytes(BLOCK)

@@ -11,7 +11,6 @@ import ssl
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
 from urllib.parse import unquote, urlencode, urljoin, urlsplit, urlunsplit
@@ -29,6 +28,7 @@ from urllib3.exceptions import (
 from urllib3.exceptions import TimeoutError as HTTPTimeoutError
 
 from ci_env.errors import RegistryError
+from ci_env.frozen import dataclass
 from ci_env.oci.auth import origin, redact
 from ci_env.oci.certificates import CERTIFICATES, own_certificates, tls_context
 from ci_env.oci.verify import Reader

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -18,6 +17,7 @@ from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note, Progress
 from ci_env.files import explained
+from ci_env.frozen import dataclass, replace
 from ci_env.oci.compress import Written, write_gzip, write_plain
 from ci_env.oci.document import (
     OCI_CONFIG,

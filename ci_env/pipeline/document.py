@@ -7,9 +7,9 @@ Aliases (`*name`) and merge keys (`<<`) are followed here, by a walk that counts
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 from ci_env.pipeline.nodes import MAX_DEPTH, MAX_NODES, Alias, List, Map, Node, Scalar, parse
 from ci_env.pipeline.positions import KeyPath, Mark, Positions, in_words
 from ci_env.pipeline.scalars import Plain, resolve

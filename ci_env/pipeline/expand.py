@@ -6,10 +6,10 @@ Pure. Works on what schema.py has accepted, and checks what can be judged only o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from ci_env.frozen import dataclass, replace
 from ci_env.pipeline import checks, model
 from ci_env.pipeline.image import parse_image
 from ci_env.pipeline.matrix import check_matrix, combinations, leg_name

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Literal, cast
+
+from ci_env.frozen import dataclass
 
 Kind = Literal["registry", "oci", "oci-archive", "docker-archive", "host"]
 

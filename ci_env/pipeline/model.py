@@ -7,8 +7,9 @@ written as, for errors that show only later, such as an image that no registry h
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
+
+from ci_env.frozen import dataclass
 
 Network = Literal["none", "nat", "host"]
 When = Literal["on_success", "always", "on_failure"]

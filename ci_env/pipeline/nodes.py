@@ -7,11 +7,11 @@ an alias costs it nothing, so that a small file can stand for any number of node
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import yaml
 
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 from ci_env.pipeline.positions import Mark
 
 MAX_DEPTH = 50

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 
 KeyPath = tuple[str | int, ...]
 """keys and list indexes from the top of the file, such as ("jobs", "test", "steps", 1, "timeout")"""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from ci_env.frozen import dataclass
 from ci_env.pipeline.suggest import did_you_mean
 
 OPENING = "${{"

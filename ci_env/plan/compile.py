@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 
 from ci_env.digest import Digest, Json
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass, replace
 from ci_env.pipeline import model
 from ci_env.plan import keys
 from ci_env.plan.chain import is_on_chain, leaves_artifacts

@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal, cast
 
 from ci_env.digest import Json, canonical_json
+from ci_env.frozen import dataclass
 from ci_env.pipeline.positions import shown
 from ci_env.tree import Entry, in_order
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import Image, Source
 
 

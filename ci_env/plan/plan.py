@@ -7,10 +7,10 @@ is a changed `PLAN_VERSION`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.pipeline.model import Network, When
 
 PLAN_VERSION = 1

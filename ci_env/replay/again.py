@@ -6,7 +6,6 @@ Enters after the plan: an import contract forbids it git, the network and the pi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ci_env.capsule.record import StepRecord
@@ -15,6 +14,7 @@ from ci_env.errors import ConfigError
 from ci_env.execute.log import StepLog
 from ci_env.execute.programs import layer_digest
 from ci_env.execute.sandbox import Furnisher
+from ci_env.frozen import dataclass, replace
 from ci_env.ports import Exit, Runner, Sandbox
 from ci_env.replay.choice import Chosen
 from ci_env.replay.verdict import Outcome

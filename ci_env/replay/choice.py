@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from ci_env.capsule.record import Record, StepRecord
 from ci_env.errors import ConfigError
+from ci_env.frozen import dataclass
 from ci_env.plan.plan import Job, Step
 
 

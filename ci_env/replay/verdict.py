@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import Ended
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.replay.normalise import normalise
 
 Kind = Literal["same", "different", "passes", "cannot-tell"]

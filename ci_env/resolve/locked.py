@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from ci_env import lockfile
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
+from ci_env.frozen import replace
 from ci_env.oci.platform import of_machine
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.resolve.images import ImageResolver

@@ -6,11 +6,11 @@ import os
 import stat
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.errors import ConfigError, HostError
 from ci_env.files import explained
+from ci_env.frozen import dataclass
 from ci_env.store.locks import shared
 
 HOME = "CI_ENV_HOME"

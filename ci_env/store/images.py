@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.store.documents import Documents
 from ci_env.store.home import Store
 

@@ -14,7 +14,6 @@ import itertools
 import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +21,7 @@ from ci_env import codec
 from ci_env.digest import Digest
 from ci_env.errors import IntegrityError
 from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
+from ci_env.frozen import dataclass
 from ci_env.store.blobs import Blobs
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive

@@ -10,12 +10,12 @@ import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.files import explained
+from ci_env.frozen import dataclass
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive
 from ci_env.store.runs import Runs

@@ -10,13 +10,13 @@ import os
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from ci_env import codec
 from ci_env.errors import CiEnvError, ConfigError, IntegrityError
 from ci_env.files import atomic_write, explained, sync_directory
+from ci_env.frozen import dataclass
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive, is_held
 

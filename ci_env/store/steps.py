@@ -7,11 +7,11 @@ miss can be explained by what has changed: before the step runs again, and after
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Literal
 
 from ci_env import digest
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 from ci_env.store.documents import Documents
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive

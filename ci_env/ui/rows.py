@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
+from ci_env.frozen import dataclass
 from ci_env.ui.board import Board, JobState, StepState, Transfer
 from ci_env.ui.clean import clean, shorten
 from ci_env.ui.durations import duration

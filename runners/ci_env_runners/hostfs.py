@@ -12,11 +12,11 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
 from ci_env.digest import Digest
+from ci_env.frozen import dataclass
 
 OVERLAID = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32")
 """written to by steps, in layers of their own; links where /usr is merged"""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from ci_env.cli.starter.project import Project, table
 from ci_env.cli.starter.recipe import Job, Step
+from ci_env.frozen import dataclass
 
 _SCRIPTS = ("lint", "build", "test")
 _NO_TEST = 'echo "Error: no test specified" && exit 1'
