@@ -6,7 +6,7 @@ github.com/moby/docker-image-spec, "Combined Image JSON + Filesystem Changeset F
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,10 +32,7 @@ class DockerArchiveTarget:
         self._archive.add_file(_member(blob), file)
 
     def finish(self, image: WrittenImage) -> None:
-        layers = [_member(layer) for layer in image.layers]
-        names = [self._name] if self._name else []
-        document = [{"Config": _member(image.config_descriptor), "RepoTags": names, "Layers": layers}]
-        self._archive.add("manifest.json", json.dumps(document).encode())
+        self._archive.add("manifest.json", manifest_json(image, self._name, _member))
         if self._name and image.layers:  # what docker before 1.10 looked for
             repository, _, tag = self._name.rpartition(":")
             self._archive.add("repositories", json.dumps({repository: {tag: image.layers[-1].digest.hex}}).encode())
@@ -47,6 +44,13 @@ def docker_archive(file: Path, name: str | None, spool: Path) -> Generator[Docke
     it."""
     with ArchiveFile(file) as archive:
         yield DockerArchiveTarget(archive, name, spool)
+
+
+def manifest_json(image: WrittenImage, name: str | None, member: Callable[[Descriptor], str]) -> bytes:
+    """Return what names the image's parts in an archive; `member` gives the name of each."""
+    layers = [member(layer) for layer in image.layers]
+    document = [{"Config": member(image.config_descriptor), "RepoTags": [name] if name else [], "Layers": layers}]
+    return json.dumps(document).encode()
 
 
 def _member(blob: Descriptor) -> str:

@@ -12,6 +12,7 @@ from typing import cast
 from ci_env.errors import ConfigError
 from ci_env.files import atomic_write, explained
 from ci_env.oci.archive_write import ArchiveFile
+from ci_env.oci.docker_archive_write import manifest_json
 from ci_env.oci.document import MAX_DOCUMENT_BYTES, OCI_INDEX, Descriptor, parse_config, parse_json
 from ci_env.oci.layout import REF_NAME
 from ci_env.oci.write import WrittenImage
@@ -72,13 +73,18 @@ class LayoutTarget:
 
 
 class OciArchiveTarget:
-    """A tar archive of a layout with one image. Implements write.Target."""
+    """A tar archive of a layout with one image. Implements write.Target.
+
+    Has docker's `manifest.json` too, as `docker save` since version 25: docker reads nothing else, but with containerd's
+    store.
+    """
 
     is_plain = False
 
-    def __init__(self, archive: ArchiveFile, tag: str | None, spool: Path) -> None:
+    def __init__(self, archive: ArchiveFile, tag: str | None, name: str | None, spool: Path) -> None:
         self._archive = archive
         self._tag = tag
+        self._name = name
         self.spool = spool
         archive.add("oci-layout", _VERSION)
         archive.add_directory("blobs")
@@ -92,14 +98,20 @@ class OciArchiveTarget:
 
     def finish(self, image: WrittenImage) -> None:
         self._archive.add(f"blobs/sha256/{image.manifest_descriptor.digest.hex}", image.manifest)
+        self._archive.add(
+            "manifest.json", manifest_json(image, self._name, lambda blob: f"blobs/sha256/{blob.digest.hex}")
+        )
         self._archive.add("index.json", _index([_entry(image, self._tag)]))
 
 
 @contextmanager
-def oci_archive(file: Path, tag: str | None, spool: Path) -> Generator[OciArchiveTarget]:
-    """Give a target that becomes `file` when the block ends without an error."""
+def oci_archive(file: Path, tag: str | None, name: str | None, spool: Path) -> Generator[OciArchiveTarget]:
+    """Give a target that becomes `file` when the block ends without an error.
+
+    `tag` is the image's name in the layout, `name` (`registry/repository:tag`) the one that docker gives it.
+    """
     with ArchiveFile(file) as archive:
-        yield OciArchiveTarget(archive, tag, spool)
+        yield OciArchiveTarget(archive, tag, name, spool)
 
 
 def _entry(image: WrittenImage, tag: str | None) -> Mapping[str, object]:

@@ -74,7 +74,7 @@ def put_and_read(form: str, images: Images, image: PulledImage, tmp_path: Path, 
         written(images, image, LayoutTarget(file, "t"))
         return LayoutSource(file, "t")
     if form == "oci-archive":
-        with oci_archive(file, "t", spool) as target:
+        with oci_archive(file, "t", None, spool) as target:
             written(images, image, target)
         assert os.listdir(spool) == []
         return open_archive(file, "t", new_spool(tmp_path, f"{name}-in"))
@@ -155,7 +155,10 @@ def test_a_directory_of_something_else_is_left_alone(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["absent/file", "."])
 def test_an_archive_needs_a_place(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ConfigError, match="cannot write the archive"), oci_archive(tmp_path / name, None, tmp_path):
+    with (
+        pytest.raises(ConfigError, match="cannot write the archive"),
+        oci_archive(tmp_path / name, None, None, tmp_path),
+    ):
         pass
 
 
@@ -164,7 +167,7 @@ def test_k1_a_failure_leaves_what_was_there(images: Images, tmp_path: Path) -> N
     (images.layers.directory(first.chain[2]) / "root" / ".wh.x").touch()
     file, spool = tmp_path / "file", new_spool(tmp_path, "spool")
     file.write_text("before")
-    with pytest.raises(ConfigError, match=r"\.wh\.x"), oci_archive(file, None, spool) as target:
+    with pytest.raises(ConfigError, match=r"\.wh\.x"), oci_archive(file, None, None, spool) as target:
         written(images, first, target)
     assert file.read_text() == "before"
     assert os.listdir(spool) == []

@@ -63,7 +63,7 @@ def _target(
     if place.kind == "oci":
         yield LayoutTarget(path, tag)
     elif place.kind == "oci-archive":
-        with oci_archive(path, tag, spool) as target:
+        with oci_archive(path, tag, _name_with_tag(own), spool) as target:
             yield target
     else:
         name = str(_reference(place.tag)) if place.tag else _name_with_tag(own)
