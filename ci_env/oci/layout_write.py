@@ -75,8 +75,8 @@ class LayoutTarget:
 class OciArchiveTarget:
     """A tar archive of a layout with one image. Implements write.Target.
 
-    Has docker's `manifest.json` too, as `docker save` since version 25: docker reads nothing else, but with containerd's
-    store.
+    Has docker's `manifest.json` too, as `docker save` since version 25: docker reads nothing else, unless it has
+    containerd's store.
     """
 
     is_plain = False
