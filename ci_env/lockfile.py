@@ -48,11 +48,6 @@ class Lockfile:
 EMPTY = Lockfile(1, {})
 
 
-def place(pipeline_file: Path) -> Path:
-    """Return where the lockfile of a pipeline file is, or would be."""
-    return pipeline_file.with_suffix(".lock")
-
-
 def read(path: Path) -> Lockfile | None:
     """Return the lockfile, None where there is none. ConfigError if it is no lockfile or of a newer version."""
     with explained("read", path):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ci_env import lockfile, source
+from ci_env import source
 from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
 from ci_env.cli.opened import Opened
@@ -15,10 +15,9 @@ from ci_env.events import Emit
 from ci_env.frozen import dataclass, replace
 from ci_env.pipeline.model import Job, Pipeline
 from ci_env.plan.compile import choose_jobs, compile_plan
-from ci_env.plan.inputs import Inputs
+from ci_env.plan.inputs import Inputs, ResolvedImage
 from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
-from ci_env.resolve.locked import LockedImages
 from ci_env.resolve.source import SourceLayers
 from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key
@@ -68,12 +67,23 @@ def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
         emit=emit,
     )
     selections = sources.select(jobs)
-    locked = LockedImages(lockfile.place(request.file), resolver, emit)
-    if request.is_locked:
-        locked.require(job.image for job in jobs)
-    images = {job.image: locked.resolve(job.image, at=job.at) for job in _first_with_each_image(jobs)}
+    images = _resolve(request, jobs, resolver, emit)
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
     return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
+
+
+def _resolve(request: Request, jobs: Sequence[Job], resolver: ImageResolver, emit: Emit) -> Mapping[str, ResolvedImage]:
+    """Return the image of each name in `jobs`: as the lockfile says, where there is one or must be."""
+    named = {job.image: job.at for job in reversed(jobs)}  # of jobs with the same image, errors name the first
+    place = pipeline_file.lockfile_of(request.file)
+    if not request.is_locked and not os.path.lexists(place):
+        return {image: resolver.resolve(image, at=at) for image, at in named.items()}
+    from ci_env.resolve.locked import LockedImages
+
+    locked = LockedImages(place, resolver, emit)
+    if request.is_locked:
+        locked.require(job.image for job in jobs)
+    return {image: locked.resolve(image, at=at) for image, at in named.items()}
 
 
 def _load(file: Path, opened: Opened) -> Pipeline:
@@ -93,10 +103,6 @@ def _with_image(pipeline: Pipeline, image: str | None) -> Pipeline:
         return pipeline
     pipeline_file.check_image(image, at=_IMAGE)
     return Pipeline(tuple(replace(job, image=image, at=_IMAGE) for job in pipeline.jobs))
-
-
-def _first_with_each_image(jobs: Sequence[Job]) -> Sequence[Job]:
-    return tuple({job.image: job for job in reversed(jobs)}.values())
 
 
 def _fallback(file: Path) -> Path:

@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     file = Path(arguments.file)
     pipeline = pipeline_file.load(pipeline_file.read(file), str(file))
     places = {job.image: job.at for job in reversed(pipeline.jobs) if lockfile.is_movable(job.image)}
-    path = lockfile.place(file)
+    path = pipeline_file.lockfile_of(file)
     old = lockfile.read(path) or lockfile.EMPTY
     updated = _updated(arguments.update, places)
     with interruptible(), choose("plain", stdout=sys.stderr, stderr=sys.stderr, env=os.environ) as emit:

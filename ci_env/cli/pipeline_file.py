@@ -35,6 +35,11 @@ def read(path: Path) -> bytes:
     return content
 
 
+def lockfile_of(path: Path) -> Path:
+    """Return where the lockfile of a pipeline file is, or would be."""
+    return path.with_suffix(".lock")
+
+
 def load(content: bytes, file: str) -> Pipeline:
     """Return the pipeline that `content` describes; `file` is its name in messages and positions."""
     from ci_env.oci.reference import parse

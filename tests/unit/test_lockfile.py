@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ci_env import lockfile
+from ci_env.cli import pipeline_file
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError, HostError
 from ci_env.lockfile import LockedImage, Lockfile
@@ -57,7 +58,7 @@ def test_its_form(tmp_path: Path) -> None:
     [("ci-env.yml", "ci-env.lock"), ("ci/release.yaml", "ci/release.lock"), ("/a/file", "/a/file.lock")],
 )
 def test_its_place(pipeline: str, expected: str) -> None:
-    assert lockfile.place(Path(pipeline)) == Path(expected)
+    assert pipeline_file.lockfile_of(Path(pipeline)) == Path(expected)
 
 
 @pytest.mark.parametrize(
