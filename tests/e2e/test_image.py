@@ -1,0 +1,117 @@
+"""`ci-env image`, by every account: images in and out of the store, and a run that uses what was imported."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.busybox_image import busybox
+from tests.installed import CiEnv
+from tests.oci_builder import d, f, image, tar, wh, write_layout
+from tests.project import Project, leftovers, project
+from tests.real_registry import RealRegistry
+
+JOB = 'a: {steps: [{name: look, run: "cat /etc/motd; test ! -e /etc/gone"}]}\n'
+
+
+@pytest.fixture
+def made(actor: CiEnv) -> Project:
+    """Give a project with an OCI layout beside it."""
+    base = [tar([*busybox(), d("etc"), f("etc/motd", "hello\n"), f("etc/gone", uid=7, mode=0o600)])]
+    content = image([*base, tar([wh("etc/gone")])], config={"Env": ["PATH=/bin"], "Cmd": ["sh"], "User": "0"})
+    layout = write_layout(actor.home / "layout", {"1": content})
+    for path in (layout, *layout.rglob("*")):
+        actor.own(path)
+    return project(actor, JOB, image="team/app:1")
+
+
+def ok(made: Project, *arguments: str) -> str:
+    called = made.call("image", *arguments)
+    assert called.code == 0, called.err
+    return called.out
+
+
+def listed(made: Project) -> list[dict[str, object]]:
+    return [json.loads(line) for line in ok(made, "ls", "--json").splitlines()]
+
+
+def test_imported_used_exported_and_forgotten(made: Project) -> None:
+    name, digest = ok(made, "import", "oci:../layout:1", "team/app:1").split()
+    assert name == "team/app:1"
+    assert [item["reference"] for item in listed(made)] == ["team/app:1"]
+    assert made.run("--offline").lines("look") == ["hello"]
+
+    shown = json.loads(ok(made, "inspect", "docker.io/team/app:1", "--json"))
+    assert shown["manifest"] == digest
+    assert shown["config"]["config"]["Cmd"] == ["sh"]
+    assert len(shown["layers"]) == 2
+    assert f"manifest    {digest}" in ok(made, "inspect", digest[7:19])
+
+    ok(made, "export", "team/app:1", "docker-archive:image.tar")
+    assert ok(made, "rm", "team/app:1") == "team/app:1: removed\n"
+    assert listed(made) == []
+    assert made.call("run", "--offline").code == 2
+
+    assert ok(made, "import", "docker-archive:image.tar").split()[0] == "docker.io/team/app:1"
+    assert made.run("--offline").steps == {"look": "passed"}
+    assert leftovers(made.ci_env) == []
+
+
+def test_an_archive_as_a_jobs_image(made: Project) -> None:
+    ok(made, "import", "oci:../layout", "team/app:1")
+    for form in ("docker-archive", "oci-archive"):
+        ok(made, "export", "team/app:1", f"{form}:{form}.tar")
+        made.pipeline(JOB, image=f"{form}:{form}.tar")
+        assert made.run("--offline").lines("look") == ["hello"]
+
+
+def test_pushed_and_pulled(made: Project, registry: RealRegistry) -> None:
+    who = f"{registry.host}/{made.ci_env.account.who}-{os.urandom(4).hex()}"
+    ok(made, "import", "oci:../layout", "team/app:1")
+    digest = ok(made, "push", "team/app:1", f"{who}/app:1").strip()
+    assert ok(made, "pull", f"{who}/app:1").split() == [f"{who}/app:1", digest]
+    assert ok(made, "push", f"{who}/app:1", f"{who}/other:2").strip() == digest
+    made.pipeline(JOB, image=f"{who}/other@{digest}")
+    assert made.run().lines("look") == ["hello"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["inspect", "absent:1"], "there is no image 'absent:1' in the store"),
+        (["export", "absent:1", "oci:out"], "there is no image 'absent:1' in the store"),
+        (["rm", "absent:1"], "there is no image 'absent:1' in the store"),
+        (["push", "absent:1", "localhost:1/x"], "there is no image 'absent:1' in the store"),
+        (["pull", "oci:layout"], "'oci:layout' is in no registry"),
+        (["pull", "host"], "'host' is in no registry"),
+        (["pull", "UPPER"], "must be lower case"),
+        (["import", "debian:12"], "'debian:12' is neither a layout nor an archive"),
+        (["import", "oci:absent"], "is not an OCI image layout"),
+        (["import", "docker-archive:absent"], "there is no image archive"),
+        (["import", "oci:../layout", "oci:other"], "'oci:other' is no name for an image"),
+        (["export", "app", "debian:12"], "'debian:12' is neither a layout nor an archive"),
+        (["export", "app", "docker-archive:x:UPPER"], "must be lower case"),
+        (["push", "app", "localhost:1/x@sha256:" + "0" * 64], "is no name to write an image to"),
+        (["push", "app", "oci:out"], "is no name to write an image to"),
+    ],
+)
+def test_mistakes(made_once: Project, arguments: list[str], complaint: str) -> None:
+    called = made_once.call("image", *arguments)
+    assert called.code == 2, called.err
+    assert complaint in called.err
+    assert called.out == ""
+
+
+@pytest.fixture
+def made_once(ci_env: object) -> Project:
+    assert callable(ci_env)
+    return project(ci_env("root" if os.geteuid() == 0 else "user"), JOB)
+
+
+def test_a_registry_that_is_not_there(made_once: Project, tmp_path: Path) -> None:
+    called = made_once.call("image", "pull", "127.0.0.1:1/x")
+    assert called.code == 4
+    assert "cannot connect to 127.0.0.1:1" in called.err
