@@ -31,6 +31,7 @@ _PIECE = 2**20
 _MAX_PATH_BYTES = 4096  # as in what we read
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = _OPEN_FILE | os.O_DIRECTORY
+_HINT = "nothing but ci-env may write to its store; see that nothing does, and try again"
 _KINDS: dict[int, Kind] = {
     stat.S_IFREG: "file",
     stat.S_IFLNK: "symlink",
@@ -165,7 +166,7 @@ class _Packer:
 def _check_unchanged(before: os.stat_result, after: os.stat_result, path: bytes, *, is_short: bool = False) -> None:
     """HostError where a file has changed while it was packed: neither its old nor its new state would be packed."""
     if is_short or _state(before) != _state(after):
-        raise HostError(f"/{shown(path)} has changed while its layer was packed", hint="who writes to the store?")
+        raise HostError(f"/{shown(path)} has changed while its layer was packed", hint=_HINT)
 
 
 def _state(found: os.stat_result) -> tuple[int, ...]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.account import Who
 from tests.busybox_image import busybox
 from tests.installed import CiEnv
 from tests.oci_builder import d, f, image, tar, wh, write_layout
@@ -106,8 +108,7 @@ def test_mistakes(made_once: Project, arguments: list[str], complaint: str) -> N
 
 
 @pytest.fixture
-def made_once(ci_env: object) -> Project:
-    assert callable(ci_env)
+def made_once(ci_env: Callable[[Who], CiEnv]) -> Project:
     return project(ci_env("root" if os.geteuid() == 0 else "user"), JOB)
 
 
