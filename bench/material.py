@@ -14,6 +14,7 @@ from tests.oci_builder import d, f, image, link, tar, write_layout
 STEPS = 10
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _BUSYBOX = Path("/bin/busybox")
+_NOTHING = '"true"'  # without its quotes it would not be text
 _APPLETS = ("cat", "echo", "sh", "true")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -87,7 +88,7 @@ def _pipeline(material: Material, steps: int) -> str:
     """Return a pipeline of `steps` steps; with ten they do what the Dockerfile does, else nothing."""
     lines = ["version: 1", f"image: oci:{material.layout}:latest", "jobs:", "  bench:", "    steps:"]
     for step in range(steps):
-        lines += [f"      - name: step-{step}", f"        run: {_command(step) if steps == STEPS else 'true'}"]
+        lines += [f"      - name: step-{step}", f"        run: {_command(step) if steps == STEPS else _NOTHING}"]
     return "\n".join(lines) + "\n"
 
 
