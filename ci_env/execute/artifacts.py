@@ -10,20 +10,21 @@ from ci_env.digest import Digest
 from ci_env.events import Note
 from ci_env.execute.programs import collect as run_collect
 from ci_env.execute.workbench import Workbench
+from ci_env.plan.plan import Step
 
 _PIECE = 1 << 20
 
 
-def collect(
-    bench: Workbench, staging: Path, lowers: Sequence[Digest], patterns: Sequence[str], *, where: str
-) -> Digest:
-    """Keep what `patterns` choose of the workspace that a step has left in `staging` over `lowers`.
+def collect(bench: Workbench, staging: Path, lowers: Sequence[Digest], step: Step, *, where: str) -> Digest | None:
+    """Keep what the step's patterns choose of the workspace that it has left in `staging` over `lowers`; None for none.
 
     A pattern that matches nothing gives a warning: what the step was to make it may have failed to make.
     """
+    if not step.artifacts and not step.junit:
+        return None
     output = staging.with_name(f"{staging.name}.tar")
     directories = [bench.layers.directory(layer) / "root" for layer in lowers]
-    for pattern in run_collect(bench.runner, output, staging / "root", directories, patterns):
+    for pattern in run_collect(bench.runner, output, staging / "root", directories, step.artifacts, step.junit):
         bench.emit(Note("warning", f"{where}: no file matches the artifact {pattern!r}"))
     digest = _digest(output)
     bench.blobs.adopt(output, digest)

@@ -23,11 +23,14 @@ def layer_digest(runner: Runner, layer: Path) -> Digest:
         raise HostError(f"cannot read what a step has left in {layer}") from error
 
 
-def collect(runner: Runner, output: Path, upper: Path, lowers: Sequence[Path], patterns: Sequence[str]) -> list[str]:
-    """Write the workspace's files that `patterns` choose to the new tar `output`; return patterns that match none."""
+def collect(
+    runner: Runner, output: Path, upper: Path, lowers: Sequence[Path], artifacts: Sequence[str], reports: Sequence[str]
+) -> list[str]:
+    """Write the workspace's files that either list chooses to the new tar `output`; return patterns that match none."""
     argv = ["ci_env.oci.collect", str(output), str(upper)]
     argv += [f"--lower={lower}" for lower in lowers]
-    argv += [f"--pattern={pattern}" for pattern in patterns]
+    argv += [f"--artifact={pattern}" for pattern in artifacts]
+    argv += [f"--report={pattern}" for pattern in reports]
     answer = cast("dict[str, object]", json.loads(_ask(runner, argv) or b'{"error": "it ended without a word"}'))
     if "error" in answer:
         raise HostError(f"cannot collect artifacts: {answer['error']}")

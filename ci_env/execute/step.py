@@ -79,10 +79,7 @@ def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s
     duration_ms = round((time.monotonic() - began) * 1000)
     output = log.close()
     bench.blobs.adopt(log_file, output)
-    patterns = (*step.artifacts, *step.junit)
-    artifacts = (
-        collect(bench, staging, snapshot.layers, patterns, where=f"{job.name}: {step.name}") if patterns else None
-    )
+    artifacts = collect(bench, staging, snapshot.layers, step, where=f"{job.name}: {step.name}")
     status = _status(ended)
     tree = layer_digest(bench.runner, staging) if status == "failed" else None
     bench.layers.publish(staging, layer)

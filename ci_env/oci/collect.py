@@ -1,4 +1,4 @@
-"""The program that collects files of a workspace: `python -I -m ci_env.oci.collect OUTPUT UPPER --pattern PATTERN...`.
+"""The program that collects files of a workspace: `python -I -m ci_env.oci.collect OUTPUT UPPER --artifact PATTERN...`.
 
 A program of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). Looks at the layers
 as overlayfs would show them and follows no link, so nothing outside of the workspace is ever read. Writes a tar with
@@ -31,26 +31,30 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("upper", type=Path)
     parser.add_argument("--lower", type=Path, action="append", default=[], help="bottom first")
-    parser.add_argument("--pattern", action="append", default=[])
+    parser.add_argument("--artifact", action="append", default=[], metavar="PATTERN")
+    parser.add_argument("--report", action="append", default=[], metavar="PATTERN", help="a list of its own")
     arguments = parser.parse_args(argv)
     try:
         with MergedView(arguments.upper, arguments.lower) as view:
-            answer = _collect(view, arguments.pattern, arguments.output)
+            answer = _collect(view, (arguments.artifact, arguments.report), arguments.output)
     except OSError as error:
         answer = {"error": f"{error.filename or arguments.output}: {error.strerror}"}
     os.write(1, json.dumps(answer).encode() + b"\n")
     return 1 if "error" in answer else 0
 
 
-def _collect(view: MergedView, patterns: Sequence[str], output: Path) -> dict[str, object]:
+def _collect(view: MergedView, lists: Sequence[Sequence[str]], output: Path) -> dict[str, object]:
     top, left = view.resolve([_WORKSPACE])
     found = {} if left else dict(_walk(view, top.path, b""))
     entries = tuple(Entry(decode_path(path), _mode(mode), "") for path, mode in sorted(found.items()))
     kept = tuple(entry for entry in entries if stat.S_ISREG(found[encode_path(entry.path)]) or entry.mode == 0o120000)
-    chosen, unmatched = _choose(kept, patterns)
+    choices = [_choose(kept, patterns) for patterns in lists]
+    chosen = {entry for entries_of_one, _ in choices for entry in entries_of_one}
     with tarfile.open(output, "x", format=tarfile.PAX_FORMAT) as tar:
-        for entry in chosen:
-            _add(tar, view, top.path, entry)
+        for entry in kept:
+            if entry in chosen:
+                _add(tar, view, top.path, entry)
+    unmatched = [pattern for _, patterns in choices for pattern in patterns]
     return {"unmatched": unmatched, "left_out": len(entries) - len(kept)}
 
 
@@ -76,9 +80,16 @@ def _names(directory: Directory) -> set[bytes]:
 
 
 def _choose(entries: Sequence[Entry], patterns: Sequence[str]) -> tuple[tuple[Entry, ...], list[str]]:
-    """Return what `patterns` choose, and those that match nothing: what a failed step was to leave may be missing."""
+    """Return what `patterns` choose, and those that match nothing: what a failed step was to leave may be missing.
+
+    What a list leaves out before it has chosen anything is dropped: a list that begins so would begin with everything.
+    """
     matching, unmatched = list(patterns), list[str]()
+    begins_empty = not any(pattern.startswith("!") for pattern in patterns[:1])
     while matching:
+        if begins_empty and matching[0].startswith("!"):
+            del matching[0]
+            continue
         try:
             return select(entries, matching), unmatched
         except PatternError as error:
