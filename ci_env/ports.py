@@ -48,7 +48,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """The process to run inside, all of its surroundings included: nothing is inherited from the caller."""
+    """The process to run inside, with all of its surroundings: of the caller's only hard limits and niceness stay."""
 
     argv: tuple[str, ...]
     """argv[0] without a slash is looked up in env's PATH inside the rootfs"""

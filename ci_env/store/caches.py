@@ -4,6 +4,7 @@ last use, since that of the directory is the steps'. Must not look into them.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from ci_env.digest import Digest
@@ -24,6 +25,8 @@ class Caches:
         self._uses.hold(cache)
         directory = self._root / cache.hex
         with explained("make", directory):
-            directory.mkdir(mode=0o755, exist_ok=True)
+            with suppress(FileExistsError):
+                directory.mkdir()
+                directory.chmod(0o755)  # it is the steps', whatever our umask
             directory.with_name(f"{cache.hex}.used").touch(mode=0o600)
         return directory

@@ -21,7 +21,7 @@ import socket
 import struct
 import termios
 from contextlib import suppress
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from ci_env_runners import syscalls
 from ci_env_runners.control import not_started, receive, tell
@@ -30,12 +30,16 @@ from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.privileges import give_up
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 _EVERYTHING = 1 << 20
+_POLITE = {signal.SIGTERM}
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 """Python ignores or catches some of them, and what is ignored stays so across execve(2)"""
 
@@ -53,6 +57,7 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
         spec = from_wire(json.loads(receive(control)))
         _unshare(spec.namespaces)
         alive, _kept_open = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
         if first == 0:
             os.close(_kept_open)
@@ -91,10 +96,10 @@ def _watch(control: socket.socket, first: int) -> None:
             poll.unregister(control)
 
 
-def _guarded(control: socket.socket, work: object) -> NoReturn:
+def _guarded(control: socket.socket, work: Callable[[], None]) -> NoReturn:
     """Do the work of a forked process, tell what went wrong, and never return to the code of its parent."""
     try:
-        work()  # type: ignore[operator]  # a callable: typing.Callable would be one more import in every sandbox
+        work()
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "mount", "call": failed.call})
     except _BadWorkdir as bad:
@@ -134,6 +139,7 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     step = os.fork()
     if step == 0:
         _guarded(control, lambda: _become(spec, identity, output))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
     if not spec.terminal:  # a terminal would hang up as soon as the step closes its own, before it ends
         os.close(output)
     while True:
@@ -183,6 +189,7 @@ def _become(spec: Spec, identity: Identity, output: int) -> None:
     """Be the step: connect it, give up what it must not have, and execute it."""
     for number in _DEFAULTS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
     os.setsid()
     if spec.terminal:
         fcntl.ioctl(output, termios.TIOCSCTTY, 0)

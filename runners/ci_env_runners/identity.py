@@ -87,7 +87,7 @@ def _entries(content: str, count: int) -> Iterator[list[str]]:
     """Yield the lines that have `count` fields. Only a newline ends a line: others may be in a name."""
     for line in content.split("\n"):
         fields = line.split(":")
-        if len(fields) == count:
+        if len(fields) == count and "\0" not in line:  # no name or path of a process can hold it
             yield fields
 
 

@@ -109,7 +109,12 @@ def run_directly(argv: Sequence[str], stdin: int, stdout: int) -> int:
     """Run a program as this user, outside of any namespace; return its exit status, 128+n where a signal ended it."""
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     process = os.posix_spawnp(argv[0], list(argv), _environment(), file_actions=actions)
-    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+    except BaseException:  # an interruption: what was started ends first
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
+        raise
     return code if code >= 0 else 128 - code
 
 

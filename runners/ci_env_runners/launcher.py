@@ -126,12 +126,16 @@ def _lower_oom_priority() -> None:
 
 
 def _become_root(_requests: socket.socket, store: str, first: int, ids: int) -> None:
-    """Enter a namespace whose ids are nobody's on the host, with the store mapped so that they own it from 0 on."""
+    """Enter a namespace whose ids are nobody's on the host, with the store mapped so that they own it from 0 on.
+
+    The clone of a shared mount is a peer of it (mount_namespaces(7)), so it is made private before it is attached: or
+    what is mounted in the store would appear on the host, and pivot_root(2) refuses a parent that is shared.
+    """
     tree = _do("clone the store's mount", lambda: syscalls.open_tree(-1, store, 1 | syscalls.OPEN_TREE_CLOEXEC))
     namespace = _mapped_namespace(first, ids)
     _do(
         "map the ids of the store's mount (idmapped mount)",
-        lambda: syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, _IDMAP, 0, 0, namespace),
+        lambda: syscalls.mount_setattr(tree, "", syscalls.AT_EMPTY_PATH, _IDMAP, 0, syscalls.MS_PRIVATE, namespace),
     )
     _do("enter a user namespace", lambda: syscalls.setns(namespace, syscalls.CLONE_NEWUSER))
     os.close(namespace)

@@ -139,10 +139,17 @@ class NamespaceRunner:
 
     def _launched(self) -> Launcher:
         from ci_env_runners.launch import Launcher
+        from ci_env_runners.owners import check_owners
 
         with self._lock:
             if self._launcher is None:
-                self._launcher = Launcher(self._store)
+                launcher = Launcher(self._store)
+                try:
+                    check_owners(self._store, launcher.ids.mode)
+                except BaseException:
+                    launcher.close()
+                    raise
+                self._launcher = launcher
             return self._launcher
 
     def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> socket.socket:
@@ -153,7 +160,8 @@ class NamespaceRunner:
         around = self._look_around(sandbox)
         for directory in upper_directories(sandbox, around):
             with explained("make", Path(directory)):
-                os.makedirs(directory, mode=0o755, exist_ok=True)
+                os.makedirs(directory, exist_ok=True)
+                os.chmod(directory, 0o755)  # noqa: S103  # it is a directory of the step's, whatever our umask
         return launcher.sandbox(json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode(), output)
 
     def _look_around(self, sandbox: Sandbox) -> Surroundings:

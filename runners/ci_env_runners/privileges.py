@@ -30,6 +30,15 @@ _LAST = 63
 _NO_KEYRING = {errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.EACCES}
 """a kernel without keyrings, a filter around us, a full quota: the step then shares a keyring that is its user's own"""
 _OPEN_FILES = (1024, 524288)
+_STACK = 8 << 20
+_NOT_THE_CALLERS = (
+    resource.RLIMIT_AS,
+    resource.RLIMIT_CPU,
+    resource.RLIMIT_DATA,
+    resource.RLIMIT_FSIZE,
+    resource.RLIMIT_RSS,
+)
+"""soft limits of the caller's shell that would end a step; hard ones cannot be lifted"""
 
 
 def give_up(identity: Identity, *, has_many_ids: bool, seccomp: bytes) -> None:
@@ -68,6 +77,11 @@ def _limit() -> None:
     most = most if hard == resource.RLIM_INFINITY else min(most, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most), most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _, hard = resource.getrlimit(resource.RLIMIT_STACK)
+    resource.setrlimit(resource.RLIMIT_STACK, (_STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard), hard))
+    for limit in _NOT_THE_CALLERS:
+        _, hard = resource.getrlimit(limit)
+        resource.setrlimit(limit, (hard, hard))
 
 
 def _leave_keyring() -> None:

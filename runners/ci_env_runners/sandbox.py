@@ -38,6 +38,8 @@ _MASKED = (
     *("/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/fs/selinux", "/sys/kernel"),
 )
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_HOST_SERVICES = ("/nix/var/nix/daemon-socket", "/nix/var/nix/gc-socket")
+"""sockets of the host's daemons in what is shown of it: a read-only mount does not keep anybody from connecting"""
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
 _SHOWN = 80
 _LOCAL_NAMES = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
@@ -134,6 +136,7 @@ def _host(image: HostImage, sandbox: Sandbox, around: Surroundings) -> Iterator[
         yield _overlay(f"/{name}", f"host/{name}", sandbox, around, (beneath, *above))
     for name in (*image.shown, *(name for name in image.overlaid if name not in _overlaid(image))):
         yield ops.Bind(f"/{name}", f"/{name}", _NOSUID | _NODEV | _RDONLY, recursive=True)
+    yield from map(ops.Mask, _HOST_SERVICES)
     for name, mode in _HOST_DIRECTORIES.items():
         yield ops.Directory(f"/{name}", mode)
 

@@ -29,9 +29,9 @@ def in_user_namespace(*settings: str) -> Sequence[str]:
     return ("unshare", "--user", "--map-root-user", "sh", "-c", " && ".join([*commands, 'exec "$@"']), "sh")
 
 
-def outcome(store: Path, *before: str) -> str:
+def outcome(store: Path, *before: str, script: str = "echo ran") -> str:
     done = subprocess.run(
-        argv("run", store, "echo ran", *before),
+        argv("run", store, script, *before),
         env=environment(),
         capture_output=True,
         text=True,
@@ -167,3 +167,31 @@ def mounts_of(store: Path) -> list[str]:
         except OSError:
             continue
     return found
+
+
+@pytest.mark.root
+def test_mounts_that_the_host_shares_get_none_of_ours(store: Path) -> None:
+    """systemd makes `/` shared; what is mounted in a clone of such a mount would appear on the host."""
+    script = 'mount --make-rshared / && before=$(cat /proc/self/mountinfo) && "$@" && '
+    script += 'test "$(cat /proc/self/mountinfo)" = "$before" && echo "no mount left"'
+    assert outcome(store, "unshare", "--mount", "sh", "-c", script, "sh").endswith("no mount left\n")
+
+
+def test_the_umask_of_the_caller_does_not_matter(store: Path) -> None:
+    found = outcome(store, "sh", "-c", 'umask 077 && exec "$@"', "sh", script="stat -c %a / /usr /etc")
+    assert found.startswith("755\n755\n755\n")
+
+
+def test_soft_limits_of_the_caller_do_not_matter(store: Path) -> None:
+    found = outcome(store, "sh", "-c", 'ulimit -S -f 5555 && exec "$@"', "sh", script="ulimit -S -f; ulimit -H -f")
+    soft, hard, *_ = found.splitlines()
+    assert soft == hard
+
+
+def test_a_store_of_other_owners_is_refused(store: Path) -> None:
+    assert outcome(store).startswith("ran\n")
+    kind = (store / "owners").read_text()
+    (store / "owners").write_text("mapped" if kind == "single" else "single")
+    found = outcome(store)
+    assert found.startswith(f"HostError: the layers in {store} were made with")
+    assert f"remove the store (rm -r {store})" in found
