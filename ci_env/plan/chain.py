@@ -18,8 +18,8 @@ def last_key(job: Job) -> Digest:
 
 
 def leaves_artifacts(job: Job) -> bool:
-    """Tell whether `job`, when it passes, may leave artifacts."""
-    return any(step.artifacts and is_on_chain(step.when) for step in job.steps)
+    """Tell whether `job`, when it passes, may leave artifacts or reports."""
+    return any((step.artifacts or step.junit) and is_on_chain(step.when) for step in job.steps)
 
 
 def source_beneath(job: Job, index: int) -> SourceLayer | None:
