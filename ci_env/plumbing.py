@@ -1,4 +1,4 @@
-"""Runs git's plumbing: quickly, and without a trace in the repository or a program that the repository names.
+"""Runs git's plumbing: quickly, and without a trace in the repository, a hook or a file-system monitor.
 
 Owns git's command line and environment on the path that every run takes; what a repository means is for others.
 """
