@@ -11,6 +11,7 @@ from pathlib import Path
 from ci_env.errors import HostError
 
 _OUT_OF_SPACE = {errno.ENOSPC, errno.EDQUOT}
+_LACKS_OPTION = (b"invalid option", b"unrecognized option", b"nknown option", b"Usage")
 _UNWRITABLE = {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
@@ -62,15 +63,21 @@ def sync_filesystem(path: Path) -> None:
     A sync of each file takes many times as long, and os.sync, which serves where `sync` cannot, waits for every other
     disk too.
     """
-    quiet = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1, 2)]
-    try:
-        process = os.posix_spawnp("sync", ["sync", "-f", os.fspath(path)], {}, file_actions=quiet)
-    except (FileNotFoundError, PermissionError):  # no such program, or none that we may run
-        os.sync()
-        return
-    _, status = os.waitpid(process, 0)
-    if os.waitstatus_to_exitcode(status) != 0:  # busybox may lack -f
-        os.sync()
+    with open(os.memfd_create("complaint"), "w+b") as complaint:
+        quiet = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1)]
+        actions = [*quiet, (os.POSIX_SPAWN_DUP2, complaint.fileno(), 2)]
+        try:
+            process = os.posix_spawnp("sync", ["sync", "-f", os.fspath(path)], {}, file_actions=actions)
+        except (FileNotFoundError, PermissionError):  # no such program, or none that we may run
+            os.sync()
+            return
+        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        complaint.seek(0)
+        said = complaint.read()
+        if code < 0 or (code and any(words in said for words in _LACKS_OPTION)):  # Ctrl-C reaches it, too
+            os.sync()
+        elif code:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
 
 
 @contextmanager

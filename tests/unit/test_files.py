@@ -14,6 +14,12 @@ import pytest
 from ci_env.errors import HostError
 from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
 
+OTHER_SYNCS = [
+    "echo \"sync: invalid option -- 'f'\" >&2; exit 1",
+    "echo \"sync: unrecognized option '-f'\" >&2; exit 1",
+    "echo 'Usage: sync' >&2; exit 1",
+    "kill -INT $$",
+]
 OLD, NEW = b"old content", b"new content, longer than the old"
 INTERRUPTED = """if True:
     import os, signal, sys
@@ -101,7 +107,7 @@ def test_a_quick_write_replaces_whole(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["directory", "file"]
 
 
-@pytest.mark.parametrize("program", [None, "exit 1", "echo said; echo complained >&2"])
+@pytest.mark.parametrize("program", [None, "echo said; echo complained >&2", *OTHER_SYNCS])
 def test_syncs_a_filesystem_in_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], program: str | None
 ) -> None:
@@ -111,6 +117,18 @@ def test_syncs_a_filesystem_in_silence(
         (tmp_path / "sync").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     sync_filesystem(tmp_path)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_failed_sync_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "sync").write_text("#!/bin/sh\necho \"sync: error syncing '$2': Input/output error\" >&2; exit 1\n")
+    (tmp_path / "sync").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OSError, match="Input/output error") as caught:
+        sync_filesystem(tmp_path)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(tmp_path))
     assert capfd.readouterr() == ("", "")
 
 
