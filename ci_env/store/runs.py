@@ -5,6 +5,7 @@ Must not know what a record says but its run's id: the store does not depend on 
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -33,9 +34,10 @@ if TYPE_CHECKING:
 R = TypeVar("R", bound="AnyRecord")
 
 _ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}\Z", re.ASCII)
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)", re.ASCII)
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?", re.ASCII)
 _LIST = "`ci-env runs ls` lists what there is"
 _SHOWN = 5
+_IN_A_SECOND = 16**4
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ class Runs(Generic[R]):
 
     @contextmanager
     def create(self, started_at: str) -> Generator[RunDirectory]:
-        """Give a new run the time `started_at` (RFC 3339) and its directory; it counts as running inside the block."""
+        """Give a new run the time `started_at` (RFC 3339) and its directory; it counts as running inside the block.
+
+        Ids sort by time: their last digits are the fraction of the second, or the next ones that are free.
+        """
         run = self._new(started_at)
         with exclusive(run.path / "lock", wait=True):
             yield run
@@ -124,9 +129,10 @@ class Runs(Generic[R]):
         time = _TIME.match(started_at)
         if time is None:
             raise ValueError(f"not an RFC 3339 time: {started_at!r}")
-        year, month, day, hour, minute, second = time.groups()
-        while True:
-            run_id = f"{year}{month}{day}-{hour}{minute}{second}-{os.urandom(2).hex()}"
+        year, month, day, hour, minute, second, fraction = time.groups()
+        first = int((fraction or "0").ljust(9, "0")) * _IN_A_SECOND // 10**9
+        for number in itertools.count(first):
+            run_id = f"{year}{month}{day}-{hour}{minute}{second}-{number % _IN_A_SECOND:04x}"
             with explained("make", self._root / run_id):
                 try:
                     (self._root / run_id).mkdir(mode=0o700)
@@ -134,6 +140,7 @@ class Runs(Generic[R]):
                     continue
                 sync_directory(self._root)
             return RunDirectory(run_id, self._root / run_id)
+        raise AssertionError("it counts on for ever")
 
     def _newest(self) -> Iterator[str]:
         with explained("read", self._root):

@@ -70,8 +70,15 @@ def test_ids_newest_first_and_only_with_a_record(runs: Runs[Record], store: Stor
 
 
 def test_many_in_the_same_second(runs: Runs[Record]) -> None:
-    ids = [recorded(runs) for _ in range(300)]  # two bytes of chance: some collide at first
+    ids = [recorded(runs) for _ in range(300)]
     assert len(set(ids)) == 300
+    assert runs.ids() == tuple(reversed(ids))
+
+
+def test_ids_sort_by_the_fraction_of_the_second(runs: Runs[Record]) -> None:
+    late, early, middle = (recorded(runs, f"2026-11-25T02:17:45.{part}Z") for part in ("999999999", "25", "250001"))
+    assert [late, early] == ["20261125-021745-ffff", "20261125-021745-4000"]
+    assert runs.ids() == (late, middle, early)
 
 
 def test_running_while_its_process_lives(runs: Runs[Record], store: Store) -> None:
