@@ -10,6 +10,7 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal
@@ -23,7 +24,7 @@ from ci_env.store.home import Store
 from ci_env.store.images import ImageResult
 from ci_env.store.layers import Layers
 from ci_env.store.locks import exclusive
-from ci_env.store.runs import Runs
+from ci_env.store.runs import Runs, told_if_gone
 from ci_env.store.steps import StepResult
 from ci_env.store.survey import R
 
@@ -97,7 +98,11 @@ class Check(Generic[R]):
         if flaw.kind == "layers" and flaw.digest is not None:
             self._layers.drop(flaw.digest)
         elif flaw.kind == "runs":
-            with exclusive(flaw.path / "lock", wait=False) as is_over:
+            with (
+                suppress(ConfigError),
+                told_if_gone(flaw.path.name),
+                exclusive(flaw.path / "lock", wait=False) as is_over,
+            ):
                 if is_over:
                     self._layers.discard(flaw.path)
         else:
@@ -151,8 +156,9 @@ class Check(Generic[R]):
     def _look_at_runs(self) -> Iterator[Flaw | None]:
         for path in _entries(self._store.runs):
             if not (path / "record.json").exists():
-                if path.exists() and time.time() - path.stat().st_mtime > _SETTLED_S:
-                    yield Flaw("runs", path, "it has no record")
+                with suppress(FileNotFoundError):
+                    if time.time() - path.stat().st_mtime > _SETTLED_S:
+                        yield Flaw("runs", path, "it has no record")
                 continue
             try:
                 needed = self._needs(self._runs.load(path.name))

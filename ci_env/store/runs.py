@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar, cast
 
 from ci_env import codec
-from ci_env.errors import CiEnvError, ConfigError, IntegrityError
+from ci_env.errors import CiEnvError, ConfigError, HostError, IntegrityError
 from ci_env.files import atomic_write, explained, sync_directory
 from ci_env.frozen import dataclass
 from ci_env.store.home import Store
@@ -108,11 +108,11 @@ class Runs(Generic[R]):
         return is_held(self._record(run_id).with_name("lock"))
 
     def remove(self, run_id: str) -> None:
-        """Remove a run's record; what it refers to stays. ConfigError for one that goes on."""
+        """Remove a run's record; what it refers to stays. ConfigError for one that goes on or is gone."""
         import shutil
 
         path = self._record(run_id).parent
-        with exclusive(path / "lock", wait=False) as is_over:
+        with told_if_gone(run_id), exclusive(path / "lock", wait=False) as is_over:
             if not is_over:
                 raise ConfigError(f"run {run_id} goes on", hint="end it first")
             with explained("remove", path):
@@ -167,6 +167,17 @@ class Runs(Generic[R]):
         from ci_env.pipeline.suggest import did_you_mean
 
         return did_you_mean(text, self._newest())
+
+
+@contextmanager
+def told_if_gone(run_id: str) -> Generator[None]:
+    """Turn the absence of what the block needs into a ConfigError: somebody else has removed the run meanwhile."""
+    try:
+        yield
+    except HostError as error:
+        if not isinstance(error.__cause__, FileNotFoundError):
+            raise
+        raise ConfigError(f"there is no run {run_id!r} any more", hint=_LIST) from error
 
 
 def _version_of(content: bytes) -> int | None:

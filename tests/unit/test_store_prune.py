@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -145,6 +146,15 @@ def test_the_newest_use_of_several_counts(filled: Filled) -> None:
     newer = filled.run(shared, log, age=3)
     filled.prune()
     assert filled.left() == {"shared", "log", newer}
+
+
+def test_a_run_that_another_prune_removes_meanwhile_is_passed_over(filled: Filled) -> None:
+    gone, other = filled.run(age=30), filled.run(age=20)
+    survey = filled.surveyor.survey(keep=0)
+    chosen = choose(survey, Limits(time.time(), 0, None), {})
+    shutil.rmtree(filled.store.runs / gone)
+    removed = filled.pruning.carry_out(chosen, survey, filled.surveyor, filled.runs)
+    assert [item.path.name for item in removed] == [other]
 
 
 def test_a_running_run_stays(filled: Filled) -> None:

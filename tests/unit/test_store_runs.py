@@ -150,3 +150,14 @@ def test_a_newer_record_is_not_called_damaged(runs: Runs[Record], store: Store) 
 def test_a_record_needs_its_run(runs: Runs[Record]) -> None:
     with pytest.raises(HostError, match=r"cannot write .*No such file"):
         runs.write(dataclasses.replace(RECORD, run_id="20261125-021745-0000"))
+
+
+@pytest.mark.parametrize("left", [(), ("lock",)], ids=["nothing", "half of it"])
+def test_what_another_has_removed_is_no_run(runs: Runs[Record], store: Store, left: tuple[str, ...]) -> None:
+    run_id = recorded(runs)
+    for name in {"record.json", "lock"}.difference(left):
+        (store.runs / run_id / name).unlink()
+    if not left:
+        (store.runs / run_id).rmdir()
+    with pytest.raises(ConfigError, match=f"there is no run '{run_id}' any more"):
+        runs.remove(run_id)
