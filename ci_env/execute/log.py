@@ -1,7 +1,7 @@
 """What a step writes: to a file as it comes, to its readers line by line. Memory stays bounded whatever the step does.
 
-A line is cut after 64 KiB and the log after 64 MiB, and each says so. The file holds what the readers got, but for its
-bytes being those of the step: no decoding.
+A line is cut after 64 KiB, and of what comes after 64 MiB only the last lines are kept; each says so. The file holds what
+the readers got, but for its bytes being those of the step: no decoding.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from ci_env.files import explained
 MAX_LINE_BYTES = 2**16
 MAX_LOG_BYTES = 2**26
 _TAIL_LINES = 12
+_LAST_LINES = 100
+"""what is kept of a log that is too long, since a failure shows at the end"""
 
 
 class StepLog:
@@ -34,12 +36,12 @@ class StepLog:
         self._pending = bytearray()
         self._dropped = 0
         self._is_full = False
+        self._last: deque[tuple[bytes, bytes]] = deque(maxlen=_LAST_LINES)
+        """of what came once it was full"""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def feed(self, piece: bytes) -> None:
         """Take what the step has just written. HostError where there is no space for it."""
-        if self._is_full:
-            return
         *lines, rest = piece.split(b"\n")
         for line in lines:
             self._grow(line)
@@ -51,6 +53,8 @@ class StepLog:
         """End the log, and return its digest."""
         if self._line or self._dropped:
             self._end_line(b"")
+        for line, newline in self._last:
+            self._keep(line, newline)
         self._write()
         self._file.close()
         return Digest(f"sha256:{self._hash.hexdigest()}")
@@ -72,11 +76,16 @@ class StepLog:
         self._dropped = 0
 
     def _put(self, line: bytes, newline: bytes) -> None:
-        if self._is_full:
-            return
-        if self._written + len(line) > MAX_LOG_BYTES:
+        if not self._is_full and self._written + len(line) > MAX_LOG_BYTES:
             self._is_full = True
-            line, newline = f"[ci-env: output beyond {MAX_LOG_BYTES >> 20} MiB is not kept]".encode(), b"\n"
+            notice = f"[ci-env: output beyond {MAX_LOG_BYTES >> 20} MiB is not kept, but for its last lines]"
+            self._keep(notice.encode(), b"\n")
+        if self._is_full:
+            self._last.append((line, newline))
+        else:
+            self._keep(line, newline)
+
+    def _keep(self, line: bytes, newline: bytes) -> None:
         self._pending += line + newline
         self._written += len(line) + len(newline)
         text = line.decode(errors="replace")

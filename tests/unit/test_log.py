@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ci_env.digest import Digest
 from ci_env.errors import HostError
 from ci_env.execute.log import MAX_LINE_BYTES, MAX_LOG_BYTES, StepLog
 
@@ -19,17 +20,21 @@ def test_a_long_line_says_what_is_missing(tmp_path: Path) -> None:
     assert lines == ["x" * MAX_LINE_BYTES + " [ci-env: 7 more bytes of this line are not kept]", "next"]
 
 
-def test_a_long_log_says_where_it_ends(tmp_path: Path) -> None:
+def test_a_long_log_says_what_is_missing_and_keeps_its_end(tmp_path: Path) -> None:
     lines: list[str] = []
     log = StepLog(tmp_path / "log", lines.append)
     line = b"y" * (MAX_LINE_BYTES - 1) + b"\n"
-    for _ in range(MAX_LOG_BYTES // len(line) + 10):
+    for _ in range(MAX_LOG_BYTES // len(line) + 300):
         log.feed(line)
-    log.feed(b"the end\n")
-    log.close()
-    assert (tmp_path / "log").stat().st_size < MAX_LOG_BYTES + MAX_LINE_BYTES
-    assert lines[-1] == "[ci-env: output beyond 64 MiB is not kept]"
-    assert log.tail()[-1] == lines[-1]
+    assert lines[-1] == "[ci-env: output beyond 64 MiB is not kept, but for its last lines]"
+    log.feed(b"it failed because\nof th")
+    log.feed(b"is")
+    digest = log.close()
+    assert (tmp_path / "log").stat().st_size < MAX_LOG_BYTES + 101 * MAX_LINE_BYTES
+    assert lines[-3:] == [line.decode().strip(), "it failed because", "of this"]
+    assert len(log.tail()) == 12
+    assert log.tail()[-2:] == ("it failed because", "of this")
+    assert digest == Digest.of((tmp_path / "log").read_bytes())
 
 
 def test_the_last_line_needs_no_newline(tmp_path: Path) -> None:
