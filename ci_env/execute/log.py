@@ -1,7 +1,7 @@
 """What a step writes: to a file as it comes, to its readers line by line. Memory stays bounded whatever the step does.
 
-A line is cut after 64 KiB, and of what comes after 64 MiB only the last lines are kept; each says so. The file holds what
-the readers got, but for its bytes being those of the step: no decoding.
+A line is cut after 64 KiB, and of what comes after 64 MiB only the last lines are kept; each says so. The file holds
+what the readers got, but for its bytes being those of the step: no decoding.
 """
 
 from __future__ import annotations
