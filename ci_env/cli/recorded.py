@@ -35,9 +35,11 @@ def run_recorded(
 ) -> RunStatus:
     """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run."""
     began = time.monotonic()
+    now, fraction = divmod(time.time_ns(), 10**9)
+    started_at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     runs = Runs(opened.store, Record, version=RECORD_VERSION)
-    with runs.create(_now()) as directory:
-        record = _begin(compiled, opened, directory.id, context)
+    with runs.create(f"{started_at}.{fraction:09}Z") as directory:
+        record = _begin(compiled, opened, directory.id, f"{started_at}Z", context)
         runs.write(record)
         emit(RunStarted(record.run_id, tuple(_outline(compiled))))
         bench = Workbench(
@@ -60,18 +62,21 @@ def run_recorded(
             if _has_run(jobs):
                 runs.write(record)
 
-        try:
-            with interruption.during(opened.runner):
+        with interruption.during(opened.runner):
+            try:
                 jobs, failures = execute(bench, parallel=parallel, keep=keep)
-        except BaseException as error:
-            status: RunStatus = "cancelled" if isinstance(error, Interrupted) else "error"
-            with suppress(HostError):  # what went wrong first is what matters; on a full disk this fails, too
-                runs.write(replace(record, status=status, duration_ms=_since(began)))
-            raise
-        host = _host(opened, has_run=_has_run(jobs))
-        record = replace(record, status=run_status(jobs), duration_ms=_since(began), jobs=jobs, host=host)
-        opened.layers.seal()
-        runs.write(record)
+                keep(jobs)
+                host = _host(opened, has_run=_has_run(jobs))
+                opened.layers.seal()
+                record = replace(record, status=run_status(jobs), duration_ms=_since(began), host=host)
+                runs.write(record)
+            except BaseException as error:
+                status: RunStatus = "cancelled" if isinstance(error, Interrupted) else "error"
+                with suppress(HostError):  # what went wrong first is what matters; on a full disk this fails, too
+                    opened.layers.seal()
+                with suppress(HostError):
+                    runs.write(replace(record, status=status, duration_ms=_since(began)))
+                raise
     for failure in _with_commands(failures, record.run_id):
         emit(failure)
     emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
@@ -89,12 +94,12 @@ def _with_commands(failures: tuple[StepFailure, ...], run_id: str) -> Iterator[S
         yield replace(failure, replay=shlex.join((program, "replay", run_id, *step)))
 
 
-def _begin(compiled: Compiled, opened: Opened, run_id: str, context: Mapping[str, str]) -> Record:
+def _begin(compiled: Compiled, opened: Opened, run_id: str, started_at: str, context: Mapping[str, str]) -> Record:
     return Record(
         version=1,
         run_id=run_id,
         status="running",
-        started_at=_now(),
+        started_at=started_at,
         duration_ms=0,
         file=compiled.file,
         host=_host(opened, has_run=False),
@@ -125,10 +130,6 @@ def _shown(record: Record) -> Status:
     if record.status != "passed":
         return "cancelled" if record.status == "cancelled" else "failed"
     return "cached" if all(job.status == "cached" for job in record.jobs) else "passed"
-
-
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _since(began: float) -> int:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from queue import SimpleQueue
 
 from ci_env.capsule.record import JobRecord, RunStatus
+from ci_env.errors import HostError
 from ci_env.events import StepFailure
 from ci_env.execute import job as jobs
 from ci_env.execute.workbench import Workbench
@@ -22,15 +24,16 @@ Keep = Callable[[tuple[JobRecord, ...]], None]
 def execute(bench: Workbench, *, parallel: int, keep: Keep) -> tuple[tuple[JobRecord, ...], tuple[StepFailure, ...]]:
     """Run the plan's jobs, at most `parallel` at a time; return their records and failures in the plan's order.
 
-    `keep` is told the records of all jobs that have ended, each time that one has and others have not, by the thread
-    that called. What goes wrong with this machine, and not with a step, is raised, once everything that runs has been
-    ended.
+    `keep` is told the records of all jobs that have ended, each time that one has and others have not, and before an
+    error is raised, by the thread that called. Once a job was cancelled, those that have not begun are left out. What
+    goes wrong with this machine, and not with a step, is raised, once everything that runs has been ended.
     """
     schedule = _Schedule(bench, max(1, parallel), keep)
     try:
         schedule.run()
-    finally:
+    except BaseException:
         schedule.end()
+        raise
     outcomes = [schedule.done[job.name] for job in bench.furnisher.plan.jobs]
     return tuple(outcome.record for outcome in outcomes), tuple(one for outcome in outcomes for one in outcome.failures)
 
@@ -63,11 +66,17 @@ class _Schedule:
                 self._keep(self._records())
 
     def end(self) -> None:
-        """End what still runs, after an error."""
+        """End what still runs, after an error, and keep what has ended by then."""
         if self._threads:
             self._bench.runner.cancel(now=True)
             for thread in self._threads.values():
                 thread.join()
+        while not self._finished.empty():
+            name, outcome = self._finished.get()
+            if not isinstance(outcome, BaseException):
+                self.done[name] = outcome
+        with suppress(HostError):  # the first error is the one to tell
+            self._keep(self._records())
 
     def _records(self) -> tuple[JobRecord, ...]:
         """Return the records of the jobs that have ended, in the plan's order."""
@@ -76,9 +85,10 @@ class _Schedule:
 
     def _start_ready(self) -> None:
         for job in tuple(self._waiting):
-            if any(name not in self.done for name in job.needs):
+            is_over = any(outcome.record.status == "cancelled" for outcome in self.done.values())
+            if not is_over and any(name not in self.done for name in job.needs):
                 continue
-            if any(self.done[name].record.status not in _GOOD for name in job.needs):
+            if is_over or any(self.done[name].record.status not in _GOOD for name in job.needs):
                 self.done[job.name] = jobs.skip(self._bench, job)
             elif self._is_alone(job):
                 self.done[job.name] = self._run(job)

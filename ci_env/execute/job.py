@@ -23,7 +23,7 @@ class Outcome:
 
 
 def skip(bench: Workbench, job: Job) -> Outcome:
-    """Leave a job out, as one that it needs has not passed."""
+    """Leave a job out, as one that it needs has not passed, or the run has been cancelled."""
     bench.emit(JobFinished(job.name, "skipped", 0))
     records = tuple(
         StepRecord(step.name, step.key, "skipped", None, None, None, 0, (), None, None, None, None)

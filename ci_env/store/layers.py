@@ -165,15 +165,16 @@ class Layers:
         """Make all layers that were published or found durable, and with them whatever else the store was given.
 
         To be called once, at the end of a run. The markers themselves are not waited for: losing one costs its layer.
+        A second call seals nothing that a first one could not: the kernel tells of a lost write once only.
         """
         layers = frozenset(self._unsealed)
         if not layers:
             return
+        self._unsealed.difference_update(layers)
         with explained("sync", self._store.root):
             sync_filesystem(self._store.root)
         for layer in layers:
             self._mark(self.directory(layer), _SEALED)
-        self._unsealed.difference_update(layers)
 
     def drop(self, layer: Digest) -> None:
         """Remove a layer that is damaged, though a command may use it; there or not."""

@@ -36,7 +36,7 @@ only: {steps: [{name: stubborn, run: "trap '' TERM INT; echo waiting; while :; d
 def test_during_steps(actor: CiEnv, number: signal.Signals) -> None:
     made = project(actor, PATIENT)
     started = _start(made)
-    _await(lambda: len([*(actor.store / "caches").glob("*/it"), *(actor.store / "caches").glob("*/other")]) == 2)
+    _await(lambda: _are_waiting(actor))
     began = time.monotonic()
     os.kill(started.pid, number)
     out, err = started.communicate(timeout=30)
@@ -52,10 +52,22 @@ def test_during_steps(actor: CiEnv, number: signal.Signals) -> None:
     assert made.run().steps["only/first"] == "cached"
 
 
+def test_jobs_that_have_not_begun_are_skipped(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), PATIENT)
+    started = _start(made, "--parallel", "1")
+    _await(lambda: any((made.ci_env.store / "caches").glob("*/it")))
+    os.kill(started.pid, signal.SIGINT)
+    out, _ = started.communicate(timeout=30)
+    events = [json.loads(line) for line in out.splitlines()]
+    jobs = {event["job"]: event["status"] for event in events if event["event"] == "JobFinished"}
+    assert jobs == {"only": "cancelled", "other": "skipped"}
+    assert "waits" not in {event["step"] for event in events if event["event"] == "StepStarted"}
+
+
 def test_as_a_terminal_sends_it(actor: CiEnv) -> None:
     made = project(actor, PATIENT)
     started = _start(made)
-    _await(lambda: any((actor.store / "caches").glob("*/it")))
+    _await(lambda: _are_waiting(actor))
     os.killpg(started.pid, signal.SIGINT)  # to all of the foreground, our own helpers too
     _, err = started.communicate(timeout=30)
     assert "Traceback" not in err
@@ -133,6 +145,11 @@ def test_during_a_replay(ci_env: Callable[[Who], CiEnv]) -> None:
     assert started.wait(30) == 130
     started.stderr.close()
     assert leftovers(who) == []
+
+
+def _are_waiting(actor: CiEnv) -> bool:
+    """Tell whether both jobs of PATIENT have got to where they wait."""
+    return len([*(actor.store / "caches").glob("*/it"), *(actor.store / "caches").glob("*/other")]) == 2
 
 
 def _start(made: Project, *arguments: str) -> subprocess.Popen[str]:

@@ -99,3 +99,18 @@ def _shell(made: Project, options: str, then: str) -> subprocess.CompletedProces
         check=False,
         timeout=120,
     )
+
+
+def test_a_failure_survives_a_disk_that_cannot_sync(ci_env: Callable[[Who], CiEnv]) -> None:
+    """Its job is the last one, so that nothing but the end of the run comes after it."""
+    made = _small(ci_env("user"), "echo found a bug; exit 7")
+    programs = made.ci_env.home / "programs"
+    programs.mkdir()
+    (programs / "sync").write_text("#!/bin/sh\necho 'sync: error syncing: Input/output error' >&2\nexit 1\n")
+    (programs / "sync").chmod(0o755)
+    made.ci_env.own(programs)
+    called = made.call("run", env={"PATH": f"{programs}:{made.ci_env.environment()['PATH']}"})
+    assert called.code == 3, called
+    assert f"cannot sync {made.ci_env.store}: Input/output error" in called.err
+    assert "error" in made.call("runs", "ls").out.splitlines()[0]
+    assert made.replay()["verdict"] == "same"
