@@ -16,11 +16,13 @@ from ci_env.ports import Runner
 
 def layer_digest(runner: Runner, layer: Path) -> Digest:
     """Return the digest of all that is in a layer directory."""
-    answer = _ask(runner, ["ci_env.oci.layer_digest", str(layer)])
+    status, answer = _ask(runner, ["ci_env.oci.layer_digest", str(layer)])
     try:
-        return Digest.parse(answer.decode().strip())
-    except ValueError as error:
-        raise HostError(f"cannot read what a step has left in {layer}") from error
+        if status == 0:
+            return Digest.parse(answer.decode().strip())
+    except ValueError:
+        pass  # the status alone says little, but all that there is
+    raise HostError(f"cannot read what a step has left in {layer}: exit status {status}")
 
 
 def collect(
@@ -31,15 +33,16 @@ def collect(
     argv += [f"--lower={lower}" for lower in lowers]
     argv += [f"--artifact={pattern}" for pattern in artifacts]
     argv += [f"--report={pattern}" for pattern in reports]
-    answer = cast("dict[str, object]", json.loads(_ask(runner, argv) or b'{"error": "it ended without a word"}'))
-    if "error" in answer:
-        raise HostError(f"cannot collect artifacts: {answer['error']}")
+    status, content = _ask(runner, argv)
+    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    if status or "unmatched" not in answer:
+        raise HostError(f"cannot collect artifacts: {answer.get('error', 'its program ended')}: exit status {status}")
     return cast("list[str]", answer["unmatched"])
 
 
-def _ask(runner: Runner, arguments: Sequence[str]) -> bytes:
-    """Run a program and return what it prints; its complaints go where ours go."""
+def _ask(runner: Runner, arguments: Sequence[str]) -> tuple[int, bytes]:
+    """Run a program; return its exit status and what it prints. Its complaints go where ours go."""
     with open(os.memfd_create("answer"), "w+b") as answer:
-        runner.as_owner([sys.executable, "-I", "-m", *arguments], stdout=answer.fileno())
+        status = runner.as_owner([sys.executable, "-I", "-m", *arguments], stdout=answer.fileno())
         answer.seek(0)
-        return answer.read()
+        return status, answer.read()
