@@ -11,9 +11,13 @@ import os
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ci_env.digest import Digest
 from ci_env.files import explained
+
+if TYPE_CHECKING:
+    from typing import Self
 
 MAX_LINE_BYTES = 2**16
 MAX_LOG_BYTES = 2**26
@@ -23,13 +27,16 @@ _LAST_LINES = 100
 
 
 class StepLog:
-    """Takes output in pieces. `tell` gets each line without its newline, in the thread that feeds."""
+    """Takes output in pieces. `tell` gets each line without its newline, in the thread that feeds.
+
+    A context manager, for the file to be closed if the block raises; a log that is whole is ended by `close`.
+    """
 
     def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
         self._path = path
         self._tell = tell
         with explained("write", path):
-            self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by `close`
+            self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by `close`, or `__exit__`
         self._hash = hashlib.sha256()
         self._written = 0
         self._line = bytearray()
@@ -39,6 +46,12 @@ class StepLog:
         self._last: deque[tuple[bytes, bytes]] = deque(maxlen=_LAST_LINES)
         """of what came once it was full"""
         self._tail: deque[str] = deque(maxlen=_TAIL_LINES)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
     def feed(self, piece: bytes) -> None:
         """Take what the step has just written. HostError where there is no space for it."""

@@ -27,10 +27,10 @@ class Done:
     failure: StepFailure | None
 
 
-def skip(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, status: Status = "skipped") -> Done:
+def skip(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done:
     """Leave a step out."""
-    bench.emit(StepFinished(job.name, step.name, status, 0, "", None))
-    record = StepRecord(step.name, step.key, status, None, None, None, 0, snapshot.layers, None, None, None, None)
+    bench.emit(StepFinished(job.name, step.name, "skipped", 0, "", None))
+    record = StepRecord(step.name, step.key, "skipped", None, None, None, 0, snapshot.layers, None, None, None, None)
     return Done(record, snapshot, None)
 
 
@@ -72,12 +72,12 @@ def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s
     layer = key("layer", {"run": bench.run_id, "job": job.name, "step": step.name, "key": step.key})
     staging = bench.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
-    log = StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line)))
-    began = time.monotonic()
-    sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
-    ended = bench.runner.run(sandbox, log.feed)
-    duration_ms = round((time.monotonic() - began) * 1000)
-    output = log.close()
+    with StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line))) as log:
+        began = time.monotonic()
+        sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+        ended = bench.runner.run(sandbox, log.feed)
+        duration_ms = round((time.monotonic() - began) * 1000)
+        output = log.close()
     bench.blobs.adopt(log_file, output)
     artifacts = collect(bench, staging, snapshot.layers, step, where=f"{job.name}: {step.name}")
     status = _status(ended)

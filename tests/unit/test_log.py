@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,18 @@ def test_no_output_is_an_empty_log(tmp_path: Path) -> None:
 def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="cannot write"):
         StepLog(tmp_path / "absent" / "log", list[str]().append)
+
+
+def test_an_error_closes_the_file(tmp_path: Path) -> None:
+    def write() -> None:
+        with StepLog(tmp_path / "log", list[str]().append):
+            assert _is_open(tmp_path / "log")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write()
+    assert not _is_open(tmp_path / "log")
+
+
+def _is_open(path: Path) -> bool:
+    return any(os.path.realpath(link) == str(path) for link in Path("/proc/self/fd").iterdir())
