@@ -90,8 +90,7 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     def processes() -> str:
         return subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
 
-    mounts = Path("/proc/self/mountinfo").read_text()
     abilities(tmp_path)
-    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()  # others may mount at the same time
     assert str(tmp_path) not in processes()
     assert not list(tmp_path.iterdir())
