@@ -40,10 +40,9 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
         stage.layers.has(layer)  # so that the one that it left is still there when the two are compared
     staging = stage.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
-    log = StepLog(log_file, tell)
-    sandbox = _sandbox(stage, chosen, chosen.record.before, staging)
-    ended = stage.runner.run(sandbox, log.feed)
-    log.close()
+    with StepLog(log_file, tell) as log:
+        ended = stage.runner.run(_sandbox(stage, chosen, chosen.record.before, staging), log.feed)
+        log.close()
     lines = _lines(log_file.read_bytes())
     return Outcome(ended.reason, ended.code, ended.signal, lines, layer_digest(stage.runner, staging))
 
@@ -52,7 +51,9 @@ def recorded(stage: Stage, record: StepRecord) -> Outcome:
     """Return how the step ended then. One that was found in the store had passed."""
     assert record.after is not None, "only a step that ran is chosen"
     output = _lines(stage.blobs.read(record.output)) if record.output and stage.blobs.has(record.output) else None
-    tree = record.tree or layer_digest(stage.runner, stage.layers.directory(record.after[-1]))
+    left, tree = record.after[-1], record.tree
+    if tree is None and stage.layers.has(left):
+        tree = layer_digest(stage.runner, stage.layers.directory(left))
     if record.status == "cached":
         return Outcome("exit", 0, None, output, tree)
     return Outcome(record.ended or "exit", record.exit_code, record.signal, output, tree)

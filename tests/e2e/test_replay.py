@@ -96,6 +96,15 @@ def test_the_same_success(actor: CiEnv) -> None:
     assert made.replay()["reasons"] == ["exit status 0 and the same output both times"]  # of a step that was found
 
 
+def test_a_success_whose_layer_is_gone(ci_env: Callable[[Who], CiEnv]) -> None:
+    """What the step saw is there, but not what it left: then the files of both cannot be compared."""
+    made = project(ci_env("root"), "only: {steps: [{name: good, run: 'echo fine; echo x >x'}]}")
+    record = json.loads(_record(made, made.run().id).read_text())
+    _, left = record["jobs"][0]["steps"][0]["after"]
+    shutil.rmtree(made.ci_env.store / "layers" / left.partition(":")[2])
+    assert made.replay()["reasons"] == ["exit status 0 and the same output both times"]
+
+
 def test_where_it_cannot_tell(ci_env: Callable[[Who], CiEnv]) -> None:
     made = project(ci_env("user"), FAILING)
     run = made.run(code=1)
