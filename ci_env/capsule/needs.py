@@ -20,3 +20,9 @@ def needs(record: Record) -> Needs:
     layers |= {layer for step in steps for layer in (*step.before, *(step.after or ()))}
     blobs = {blob for step in steps for blob in (step.output, step.artifacts) if blob is not None}
     return Needs(frozenset(layers), frozenset(blobs))
+
+
+def all_needs(record: Record) -> frozenset[Digest]:
+    """Return the same without its kind, as the store asks for it."""
+    found = needs(record)
+    return found.layers | found.blobs

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ci_env.capsule.record import Record
-    from ci_env.digest import Digest
     from ci_env.store.prune import Limits
     from ci_env.store.survey import Item
 
@@ -47,6 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Prune."""
+    from ci_env.capsule.needs import all_needs
     from ci_env.capsule.record import RECORD_VERSION, Record
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
@@ -58,7 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     limits = _limits(arguments)
     with interruptible(), opened() as everything:
         runs = Runs(everything.store, Record, version=RECORD_VERSION)
-        surveyor = Surveyor(everything.store, runs, _needs)
+        surveyor = Surveyor(everything.store, runs, all_needs)
         survey = surveyor.survey(keep=limits.keep_runs)
         as_owner = everything.runner.as_owner
         sizes: Mapping[Path, int] = {}
@@ -79,13 +78,6 @@ def _limits(arguments: argparse.Namespace) -> Limits:
     if arguments.all:
         return Limits(math.inf, 0, arguments.max_size)
     return Limits(time.time() - arguments.older, arguments.keep, arguments.max_size)
-
-
-def _needs(record: Record) -> frozenset[Digest]:
-    from ci_env.capsule.needs import needs
-
-    found = needs(record)
-    return found.layers | found.blobs
 
 
 def _tell(

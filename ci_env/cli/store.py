@@ -33,21 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check the store; an IntegrityError if something is bad and stays."""
-    from ci_env.capsule.needs import needs
+    from ci_env.capsule.needs import all_needs
     from ci_env.capsule.record import RECORD_VERSION, Record
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
     from ci_env.store.check import Check
     from ci_env.store.runs import Runs
 
-    def needed(record: Record) -> frozenset[Digest]:
-        found = needs(record)
-        return found.layers | found.blobs
-
     with interruptible(), opened() as everything:
         runs = Runs(everything.store, Record, version=RECORD_VERSION)
         is_damaged = _damage(everything, runs) if arguments.deep else _unknown
-        check = Check(everything.store, everything.layers, runs, needed)
+        check = Check(everything.store, everything.layers, runs, all_needs)
         report = check.look(is_damaged=is_damaged, repair=arguments.repair)
     _print_json(report, repaired=arguments.repair) if arguments.json else _print(report, repaired=arguments.repair)
     if report.bad and not arguments.repair:
