@@ -31,8 +31,8 @@ from ci_env.store.survey import R
 Kind = Literal["blobs", "layers", "steps", "images", "pipelines", "runs"]
 KINDS: tuple[Kind, ...] = ("blobs", "layers", "steps", "images", "pipelines", "runs")
 _PIECE = 2**20
-_SETTLED_S = 60
-"""a run whose directory is younger may be about to write its record"""
+_SETTLED_S = 86400
+"""a run whose directory is younger may be about to write its record, or be what a crash left, which prune takes then"""
 
 
 @dataclass(frozen=True, slots=True)
