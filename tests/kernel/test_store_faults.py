@@ -266,7 +266,7 @@ PRUNE_KILLED_AT_EACH_LINE = """if True:
     with runs.create("2026-11-25T02:17:45Z") as made:
         runs.write(Record(1, made.id, (Digest.of(b"kept"), Digest.of(b"log of kept"))))
     while status:
-        number += 1 if number < 60 else 5
+        number += 1 if number < 60 else 15
         fill(number)
         if (child := os.fork()) == 0:
             sys.settrace(traced(number))
@@ -287,6 +287,6 @@ PRUNE_KILLED_AT_EACH_LINE = """if True:
 
 def test_a_prune_that_is_killed_at_any_line_harms_nothing(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", PRUNE_KILLED_AT_EACH_LINE, str(open_store(tmp_path / "store").root)]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 100
