@@ -24,11 +24,12 @@ def test_the_exit_status_where_there_is_no_reason(
 ) -> None:
     layer = place.layer()
     assert place.runner.as_owner(["true"]) == 0  # where it takes a launcher, that has its interpreter now
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(HostError, match=r"cannot collect artifacts: its program ended: exit status 1"):
-        collect(place.runner, tmp_path / "out.tar", layer / "root", (), ("*",), ())
-    with pytest.raises(HostError, match=f"cannot read what a step has left in {layer}: exit status 1"):
-        layer_digest(place.runner, layer)
+    with monkeypatch.context() as patch:  # what the fixture does at its end needs the interpreter again
+        patch.setattr(sys, "executable", "/bin/false")
+        with pytest.raises(HostError, match=r"cannot collect artifacts: its program ended: exit status 1"):
+            collect(place.runner, tmp_path / "out.tar", layer / "root", (), ("*",), ())
+        with pytest.raises(HostError, match=f"cannot read what a step has left in {layer}: exit status 1"):
+            layer_digest(place.runner, layer)
 
 
 def test_digest_and_files_where_all_goes_well(place: Place, tmp_path: Path) -> None:
