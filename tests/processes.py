@@ -18,8 +18,15 @@ class Found:
     pid: int
 
     def parent(self) -> Found:
-        stat = Path(f"/proc/{self.pid}/stat").read_text()
-        return Found(int(stat.rpartition(")")[2].split()[1]))
+        return Found(int(self._stat()[1]))
+
+    def has_ended(self) -> bool:
+        """Tell whether it is a zombie: one that still has its parent to wait for."""
+        return self._stat()[0] == "Z"
+
+    def _stat(self) -> list[str]:
+        """Return the fields of proc_pid_stat(5) after the name."""
+        return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
 
     def signal(self, name: str) -> None:
         os.kill(self.pid, signal.Signals[f"SIG{name}"])

@@ -39,6 +39,7 @@ _IFF_UP = 1
 _NOT_FOUND = 127
 _NOT_EXECUTABLE = 126
 _EVERYTHING = 1 << 20
+_POLITE = {signal.SIGTERM}
 _DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
 """Python ignores or catches some of them, and what is ignored stays so across execve(2)"""
 
@@ -56,6 +57,7 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
         spec = from_wire(json.loads(receive(control)))
         _unshare(spec.namespaces)
         alive, _kept_open = os.pipe()
+        signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
         if first == 0:
             os.close(_kept_open)
@@ -137,6 +139,7 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     step = os.fork()
     if step == 0:
         _guarded(control, lambda: _become(spec, identity, output))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
     if not spec.terminal:  # a terminal would hang up as soon as the step closes its own, before it ends
         os.close(output)
     while True:
@@ -186,6 +189,7 @@ def _become(spec: Spec, identity: Identity, output: int) -> None:
     """Be the step: connect it, give up what it must not have, and execute it."""
     for number in _DEFAULTS:
         signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
     os.setsid()
     if spec.terminal:
         fcntl.ioctl(output, termios.TIOCSCTTY, 0)

@@ -202,16 +202,30 @@ def test_cancelled_before_it_starts(place: Place, nap: str) -> None:
     assert not running(nap)
 
 
+def test_cancelled_politely_while_it_starts(place: Place, nap: str) -> None:
+    """Whatever stage it is at, a wish is not lost: it would take GRACE_S until the step is killed."""
+    for after_ms in range(24):
+        with namespace.open(place.store) as runner:
+            runner.run(place.sandbox("true"), lambda piece: None)  # now its launcher is there
+            timer = threading.Timer(after_ms / 1000, runner.cancel, kwargs={"now": False})
+            timer.start()
+            began = time.monotonic()
+            ended = runner.run(place.sandbox(f"exec {nap}"), lambda piece: None)
+            assert (ended.reason, ended.signal in (9, 15)) == ("cancelled", True), after_ms
+            assert time.monotonic() - began < 5, f"cancelled after {after_ms} ms"
+
+
 def test_a_wish_that_comes_too_late_is_no_error(place: Place, nap: str) -> None:
     """The monitor is held up, so that the step's end and the wish to end it reach it at the same time."""
     results: list[Ran] = []
     thread = threading.Thread(target=lambda: results.append(place.execute(place.sandbox(f"exec {nap}"))))
     thread.start()
     step = wait_until(lambda: running(nap))[0]
-    monitor = step.parent().parent()
+    first = step.parent()
+    monitor = first.parent()
     monitor.signal("STOP")
     step.signal("TERM")
-    wait_until(lambda: not running(nap))
+    wait_until(first.has_ended)
     place.runner.cancel(now=True)
     monitor.signal("CONT")
     thread.join(timeout=10)
