@@ -10,9 +10,11 @@ from ci_env import source
 from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
 from ci_env.cli.opened import Opened
+from ci_env.cli.platform import this_machine
 from ci_env.digest import Digest, key
 from ci_env.events import Emit
 from ci_env.frozen import dataclass, replace
+from ci_env.oci.platform import Platform
 from ci_env.pipeline.model import Job, Pipeline
 from ci_env.plan.compile import choose_jobs, compile_plan
 from ci_env.plan.inputs import Inputs, ResolvedImage
@@ -37,6 +39,8 @@ class Request:
     is_renewed: bool
     is_locked: bool = False
     """only what the lockfile says may run"""
+    platform: Platform | None = None
+    """of all images; None: this machine's"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
         Images(opened.store),
         opened.layers,
         wanted,
+        platform=request.platform or this_machine(),
         host_fingerprint=opened.factory.host_fingerprint,
         scratch=opened.scratch,
         emit=emit,

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
+from ci_env.cli.platform import add_argument as add_platform
 from ci_env.errors import ConfigError
 from ci_env.frozen import dataclass
 
@@ -28,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("step", metavar="STEP", nargs="?", help="STEP or JOB/STEP (default: all)")
     parser.add_argument("-f", "--file", type=Path, default=Path(DEFAULT), help=f"pipeline file (default: {DEFAULT})")
     parser.add_argument("--image", help="use this image for all jobs")
+    add_platform(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,7 +40,9 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.store.steps import Steps
     from ci_env.ui.view import choose
 
-    request = Request(arguments.file, (), arguments.image, is_offline=False, is_renewed=False)
+    request = Request(
+        arguments.file, (), arguments.image, is_offline=False, is_renewed=False, platform=arguments.platform
+    )
     view = choose("plain", stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible(), opened() as everything, view as emit:
         compiled = compile_request(request, everything, emit)

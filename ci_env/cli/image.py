@@ -6,6 +6,8 @@ import argparse
 import importlib
 from typing import Protocol, cast
 
+from ci_env.cli.platform import add_argument as add_platform
+
 _MODULES = {
     "ls": "listing",
     "inspect": "listing",
@@ -59,6 +61,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pushed.add_argument("image", metavar="IMAGE", help=_IMAGE)
     pushed.add_argument("target", metavar="REF", nargs="?", help="what to call it there (default: IMAGE)")
+    for action in (pulled, imported):
+        add_platform(action)
     formats = ("auto", "rich", "plain", "json")
     for action in (pulled, imported, exported, pushed):
         action.add_argument("--format", choices=formats, default="auto", help="how to show progress (default: auto)")

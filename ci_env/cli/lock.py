@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
+from ci_env.cli.platform import this_machine
 from ci_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,18 +71,15 @@ def _updated(names: Sequence[str] | None, places: Mapping[str, str]) -> frozense
 
 def _is_known(image: LockedImage) -> bool:
     """Tell whether it is known what the image is on this machine."""
-    from ci_env.oci.platform import of_machine
-
-    return image.digest(str(of_machine(os.uname().machine))) is not None
+    return image.digest(str(this_machine())) is not None
 
 
 def _look_up(text: str, at: str, known: LockedImage | None, emit: Emit) -> LockedImage:
     """Ask the registry what the image is. What is `known` of other platforms stays, if nothing has moved."""
     from ci_env.lockfile import LockedImage
-    from ci_env.oci.platform import of_machine
     from ci_env.resolve.identity import identify
 
-    found = identify(text, of_machine(os.uname().machine), at=at, emit=emit)
+    found = identify(text, this_machine(), at=at, emit=emit)
     others: Mapping[str, Digest] = known.manifests if known is not None and known.index is None else {}
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return LockedImage(now, found.index, {**others, **found.manifests})

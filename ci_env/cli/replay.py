@@ -45,6 +45,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.capsule.record import RECORD_VERSION, Record
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
+    from ci_env.cli.platform import check_can_run
     from ci_env.execute.sandbox import Furnisher
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import choose_step
@@ -58,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         runs = Runs(everything.store, Record, version=RECORD_VERSION)
         record = runs.load(runs.find(arguments.source))
         chosen = choose_step(record, arguments.step)
+        check_can_run(chosen.job.image.platform)
         furnisher = Furnisher(record.plan, everything.layers, everything.caches)
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         if arguments.shell:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
+from ci_env.cli.platform import add_argument as add_platform
+from ci_env.cli.platform import check_can_run
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("jobs", metavar="JOB", nargs="*", help="run these jobs and those they need (default: all)")
     parser.add_argument("-f", "--file", type=Path, default=Path(DEFAULT), help=f"pipeline file (default: {DEFAULT})")
     parser.add_argument("--image", help="use this image for all jobs")
+    add_platform(parser)
     parser.add_argument("--no-cache", action="store_true", help="run every step, whatever earlier runs have left")
     parser.add_argument("--offline", action="store_true", help="ask no registry; images must be in the store")
     parser.add_argument("--pull", action="store_true", help="ask registries what tags mean now")
@@ -54,7 +57,10 @@ def run(arguments: argparse.Namespace) -> int:
         is_offline=arguments.offline,
         is_renewed=arguments.pull,
         is_locked=arguments.locked,
+        platform=arguments.platform,
     )
+    if arguments.platform is not None and not arguments.plan:
+        check_can_run(str(arguments.platform))
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible() as interruption, opened() as everything, view as emit:
         if arguments.plan:

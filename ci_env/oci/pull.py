@@ -157,7 +157,8 @@ def _choose_manifest(source: ImageSource, root: bytes, platform: Platform) -> tu
     if chosen is None:
         names = sorted({str(offer.platform) for offer in offers if offer.platform}) or ["no platform at all"]
         raise ConfigError(
-            f"the image is not there for {platform}, only for {', '.join(names)}", hint="choose another image or tag"
+            f"the image is not there for {platform}, only for {', '.join(names)}",
+            hint="choose another image or tag, or one of these by --platform",
         )
     content = _read_manifest(source, offers[chosen])
     document = parse_document(content, what=f"manifest {offers[chosen].digest}")
@@ -190,7 +191,9 @@ def _may_hold(descriptor: Descriptor, platform: Platform) -> bool:
 def _check_platform(actual: Platform, wanted: Platform) -> None:
     """Compare with what the image says of itself: a single image has no index to choose from."""
     if (actual.os, actual.architecture) != (wanted.os, wanted.architecture):
-        raise ConfigError(f"the image is for {actual}, not for {wanted}", hint="choose another image or tag")
+        raise ConfigError(
+            f"the image is for {actual}, not for {wanted}", hint=f"choose another image or tag, or --platform {actual}"
+        )
 
 
 def _read_manifest(source: ImageSource, descriptor: Descriptor) -> bytes:

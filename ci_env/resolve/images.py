@@ -52,6 +52,7 @@ class ImageResolver:
         layers: Layers,
         wanted: Wanted,
         *,
+        platform: Platform,
         host_fingerprint: Callable[[], Digest],
         scratch: Path,
         emit: Emit,
@@ -62,13 +63,15 @@ class ImageResolver:
         self._host_fingerprint = host_fingerprint
         self._scratch = scratch
         self._emit = emit
-        self._platform = of_machine(os.uname().machine)
+        self.platform = platform
+        """what images are to be for"""
 
     def resolve(self, text: str, *, at: str) -> ResolvedImage:
         """Return the image that `text` names; errors say that it was asked for `at` this place of the pipeline file."""
         name = parse_image(text)
         if name.kind == "host":
-            image = Image(text, None, (), self._host_fingerprint(), str(self._platform))
+            self._check_host(at)
+            image = Image(text, None, (), self._host_fingerprint(), str(self.platform))
             return ResolvedImage(image, {}, "", "")
         result_key = self._key(name)
         may_move = name.kind == "registry" and "@" not in name.place
@@ -97,6 +100,13 @@ class ImageResolver:
                 self._images.remove(other_key)
         return result
 
+    def _check_host(self, at: str) -> None:
+        """Raise ConfigError where this machine's operating system is not for the platform."""
+        machine = of_machine(os.uname().machine)
+        if (self.platform.os, self.platform.architecture) != (machine.os, machine.architecture):
+            message = f"{at}: `image: host` is this machine, which is {machine} and not {self.platform}"
+            raise ConfigError(message, hint="name an image, or leave out --platform")
+
     def _key(self, name: ImageName) -> Digest:
         """Return the identity of what a name means: the name in full, or a look at what lies on this machine."""
         return key(
@@ -105,7 +115,7 @@ class ImageResolver:
                 "kind": name.kind,
                 "place": str(parse(name.place)) if name.kind == "registry" else name.place,
                 "tag": name.tag,
-                "platform": str(self._platform),
+                "platform": str(self.platform),
                 "state": self._state(name),
             },
         )
@@ -125,7 +135,7 @@ class ImageResolver:
     def _pull(self, text: str, source: ImageSource) -> ImageResult:
         from ci_env.oci.pull import pull
 
-        pulled = pull(source, self._platform, self._layers, self._emit)
+        pulled = pull(source, self.platform, self._layers, self._emit)
         config = pulled.config
         return ImageResult(
             version=1,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,7 +9,6 @@ from ci_env import lockfile
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
 from ci_env.frozen import replace
-from ci_env.oci.platform import of_machine
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.resolve.images import ImageResolver
 
@@ -23,7 +21,6 @@ class LockedImages:
         self._resolver = resolver
         self._emit = emit
         self._found = lockfile.read(path)
-        self._platform = str(of_machine(os.uname().machine))
 
     def require(self, images: Iterable[str]) -> None:
         """Raise ConfigError unless all `images` are locked."""
@@ -44,5 +41,5 @@ class LockedImages:
 
     def _pinned(self, text: str) -> str | None:
         known = self._found.images.get(text) if self._found and lockfile.is_movable(text) else None
-        digest = known.digest(self._platform) if known else None
+        digest = known.digest(str(self._resolver.platform)) if known else None
         return lockfile.pinned(text, digest) if digest else None

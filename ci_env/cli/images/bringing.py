@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ci_env.cli.interrupt import interruptible
 from ci_env.cli.opened import opened
+from ci_env.cli.platform import this_machine
 from ci_env.errors import ConfigError
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
@@ -33,6 +34,7 @@ def run(arguments: argparse.Namespace) -> None:
             Images(everything.store),
             everything.layers,
             Wanted(Path.cwd(), is_offline=False, is_renewed=True),
+            platform=arguments.platform or this_machine(),
             host_fingerprint=everything.factory.host_fingerprint,
             scratch=everything.scratch,
             emit=emit,

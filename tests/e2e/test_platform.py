@@ -1,0 +1,87 @@
+"""`--platform`: which image of an index is taken, and what this machine says of programs that it cannot run."""
+
+from __future__ import annotations
+
+import json
+import platform
+
+import pytest
+
+from tests.busybox_image import busybox
+from tests.installed import CiEnv
+from tests.oci_builder import INDEX_TYPE, MANIFEST_TYPE, descriptor, f, image, index, tar, write_layout
+from tests.project import Project, project
+
+JOB = 'a: {steps: [{name: look, run: "cat /for"}]}\n'
+FOREIGN = "linux/s390x"
+HERE = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[platform.machine()]
+FORERUNNER = {"x86_64": "linux/386", "aarch64": "linux/arm/v7"}[platform.machine()]
+"""what this machine runs, too: its programs here are this machine's own, which only `/for` tells apart"""
+
+
+@pytest.fixture
+def made(actor: CiEnv) -> Project:
+    """Give a project with a layout beside it: an index, which another index is in."""
+    entries: list[dict[str, object]] = []
+    blobs: list[bytes] = []
+    for name in (HERE, FORERUNNER, FOREIGN):
+        os_name, architecture, *variant = name.split("/")
+        content = image(
+            [tar([*busybox(), f("for", f"{name}\n")])], architecture=architecture, config={"Env": ["PATH=/bin"]}
+        )
+        where = {"os": os_name, "architecture": architecture, **({"variant": variant[0]} if variant else {})}
+        entries.append(descriptor(MANIFEST_TYPE, content.manifest, platform=where))
+        blobs += [*content.blobs.values(), content.manifest]
+    inner = index(entries)
+    layout = write_layout(actor.home / "layout", {}, extra=[*blobs, inner])
+    tagged = {"annotations": {"org.opencontainers.image.ref.name": "1"}}
+    (layout / "index.json").write_bytes(index([descriptor(INDEX_TYPE, inner, **tagged)]))
+    for path in (layout, *layout.rglob("*")):
+        actor.own(path)
+    return project(actor, JOB, image="oci:../layout:1")
+
+
+def test_a_run_takes_the_image_of_its_platform(made: Project) -> None:
+    assert made.run().lines("look") == [HERE]
+    assert made.run("--platform", FORERUNNER).lines("look") == [FORERUNNER]
+    assert made.run("--platform", HERE).steps == {"look": "cached"}
+    assert made.run("--platform", FORERUNNER).steps == {"look": "cached"}
+    assert "look: cached" in made.call("explain", "--platform", FORERUNNER).out
+
+
+def test_what_cannot_run_here_is_said_before_anything_is_done(made: Project) -> None:
+    called = made.call("run", "--platform", FOREIGN)
+    assert called.code == 3
+    assert f"has no emulator for programs of {FOREIGN}" in called.err
+    assert "install qemu-user" in called.err
+    assert made.call("image", "ls").out.count("\n") <= 1
+    assert json.loads(made.call("run", "--plan", "--platform", FOREIGN).out)["jobs"][0]["image"]["platform"] == FOREIGN
+
+
+def test_images_of_other_platforms_can_be_brought(made: Project) -> None:
+    assert made.call("image", "import", "--platform", FOREIGN, "oci:../layout:1", "app:1").code == 0
+    assert json.loads(made.call("image", "inspect", "--json", "app:1").out)["platform"] == FOREIGN
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "message"),
+    [
+        (
+            "linux/ppc64le",
+            2,
+            f"the image is not there for linux/ppc64le, only for {', '.join(sorted((HERE, FORERUNNER, FOREIGN)))}",
+        ),
+        ("s390x", 2, "not a platform: 's390x' (write os/architecture[/variant], such as linux/amd64)"),
+        ("linux/../..", 2, "not a platform"),
+    ],
+)
+def test_platforms_that_are_not_to_be_had(made: Project, name: str, code: int, message: str) -> None:
+    called = made.call("image", "import", "--platform", name, "oci:../layout:1", "app:1")
+    assert (called.code, message in called.err) == (code, True), called.err
+
+
+def test_the_host_is_no_other_platform(made: Project) -> None:
+    called = made.call("run", "--plan", "--image", "host", "--platform", FOREIGN)
+    assert called.code == 2
+    assert f"`image: host` is this machine, which is {HERE}" in called.err
+    assert "leave out --platform" in called.err
