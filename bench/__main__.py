@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from bench import pull
 from bench.material import STEPS, Absent, Material, describe_machine, make, unmount
 from bench.measure import Command, CommandFailed, times_ms
 from bench.peers import PEERS, Peer
@@ -20,23 +21,39 @@ def main() -> None:
     """Set everybody up, measure, print."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
     parser.add_argument("--smoke", action="store_true", help="one round, to see that everything runs")
-    parser.add_argument("--rounds", type=int, default=21)
+    parser.add_argument("--pull", action="store_true", help="only how fast images are pulled")
+    parser.add_argument("--rounds", type=int, help="(default: 21, with --pull 7)")
     parser.add_argument("--directory", type=Path, help="where everybody works (default: the temporary directory)")
     arguments = parser.parse_args()
-    rounds = 1 if arguments.smoke else arguments.rounds
+    rounds = 1 if arguments.smoke else arguments.rounds or (7 if arguments.pull else 21)
     with ExitStack() as stack:
         path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ci-env-bench-", dir=arguments.directory)))
         stack.callback(unmount, path)
         (path / "tool").mkdir()
         program = install(path / "tool").program
         material = make(path)
+        if arguments.pull:
+            _pull(stack, material, program, rounds)
+            return
         peers = list(_present(stack, material))
-        print(f"{describe_machine(path)}; medians of {rounds} interleaved rounds, whole processes. Made by\n")
-        print(f"    {' '.join(['scripts/bench', *sys.argv[1:]])}\n")
+        _head(path, rounds)
         print(f"Peers: {'; '.join(peer.version for peer in peers)}.\n")
         _cached(material, program, peers, rounds)
         _one_step(material, program, peers, rounds)
         _help(material, program, peers, rounds)
+
+
+def _head(path: Path, rounds: int) -> None:
+    print(f"{describe_machine(path)}; medians of {rounds} interleaved rounds, whole processes. Made by\n")
+    print(f"    {' '.join(['scripts/bench', *sys.argv[1:]])}\n")
+
+
+def _pull(stack: ExitStack, material: Material, program: Path, rounds: int) -> None:
+    contestants = list(pull.contestants(stack, material, program))
+    _head(material.path / "tmpfs", rounds)
+    print(f"The image: {pull.describe(material)}.\n")
+    _table("Pull and unpack", pull.times_ms(contestants, rounds))
+    print(f"The largest process of `ci-env image pull` took {pull.peak_memory_mib(contestants[0])} MiB.\n")
 
 
 def _present(stack: ExitStack, material: Material) -> Iterable[Peer]:

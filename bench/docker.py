@@ -14,14 +14,14 @@ from bench.material import Absent, Material
 
 
 @contextmanager
-def daemon(material: Material) -> Generator[str]:
-    """Run dockerd and give its address."""
+def daemon(material: Material, data: Path | None = None) -> Generator[str]:
+    """Run dockerd and give its address; `data` is where it keeps images (default: beside its other files)."""
     if shutil.which("dockerd") is None or os.geteuid() != 0:
         raise Absent("docker: no dockerd (Debian package docker.io)" if os.geteuid() == 0 else "docker: needs root")
     path = material.path / "docker"
     path.mkdir()
     address = f"unix://{path}/socket"
-    argv = ["dockerd", "--host", address, "--data-root", f"{path}/data", "--exec-root", f"{path}/exec"]
+    argv = ["dockerd", "--host", address, "--data-root", str(data or path / "data"), "--exec-root", f"{path}/exec"]
     argv += ["--pidfile", f"{path}/pid", "--bridge=none", "--iptables=false"]
     with (path / "log").open("wb") as log, subprocess.Popen(argv, env=material.env, stdout=log, stderr=log) as process:
         try:
