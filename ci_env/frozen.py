@@ -53,7 +53,9 @@ def _nothing(_: object) -> tuple[()]:
 
 def _init(self: object, *args: object, **kwargs: object) -> None:
     kind = cast("type[_Made]", type(self))
-    if kwargs or len(args) != len(kind.__match_args__):
+    if not args and tuple(kwargs) == kind.__match_args__:  # what readers of large archives do a million times
+        args = tuple(kwargs.values())
+    elif kwargs or len(args) != len(kind.__match_args__):
         args = _bind(kind, args, kwargs)
     for put, value in zip(kind.__frozen_set__, args, strict=True):
         put(self, value)

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Protocol, cast
+from typing import cast
 
-from isal import isal_zlib
+from isal import igzip_lib
 
 from ci_env.errors import ConfigError
 from ci_env.oci.verify import Reader
@@ -24,8 +24,7 @@ _READ = 2**18
 _GZIP = b"\x1f\x8b"
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_LOG_MAX = 27  # 128 MiB, as the zstd command line and containers/image allow
-_GZIP_ERROR = cast("type[Exception]", isal_zlib.IsalError)  # annotated as if it were an instance
-_GZIP_WBITS = 31  # zlib.h, inflateInit2: a gzip header and checksum
+_GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # annotated as if it were an instance
 _UNSUPPORTED = {b"BZh": "bzip2", b"\xfd7zXZ\x00": "xz"}
 
 
@@ -46,16 +45,6 @@ def decompress(source: Reader) -> Iterator[bytes]:
 def _is_skippable_frame(start: bytes) -> bool:
     """Tell whether zstd content begins with metadata (RFC 8878 section 3.1.2), as zstd:chunked may."""
     return len(start) >= 4 and 0x50 <= start[0] <= 0x5F and start[1:4] == b"\x2a\x4d\x18"
-
-
-class _Inflate(Protocol):
-    """What isal's annotations leave out of its decompressor."""
-
-    eof: bool
-    unconsumed_tail: bytes
-    unused_data: bytes
-
-    def decompress(self, data: bytes, max_length: int, /) -> bytes: ...
 
 
 class _Peekable:
@@ -96,14 +85,14 @@ def _gunzip(source: _Peekable) -> Iterator[bytes]:
 
 
 def _gunzip_member(source: _Peekable) -> Iterator[bytes]:
-    member = cast("_Inflate", isal_zlib.decompressobj(wbits=_GZIP_WBITS))  # pyright: ignore[reportUnknownMemberType]
+    member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     try:
         while not member.eof:
-            piece = member.unconsumed_tail or source.read(_READ)
-            if plain := member.decompress(piece, PIECE):
-                yield plain
-            elif not piece and not member.eof:
+            piece = source.read(_READ) if member.needs_input else b""
+            if member.needs_input and not piece:
                 raise ConfigError("the layer is damaged: its gzip content ends early")
+            if plain := member.decompress(piece, PIECE):  # pyright: ignore[reportUnknownMemberType]
+                yield plain
     except _GZIP_ERROR as error:
         raise ConfigError(f"the layer is damaged: its gzip content is invalid ({error})") from error
     source.push_back(member.unused_data)

@@ -28,6 +28,7 @@ _KINDS: Mapping[bytes, Kind] = {
     b"6": "fifo",
 }
 _MAX_EXTENDED_BYTES = 2**20
+_NO_PAX = Pax()
 _MAX_PATH_BYTES = 4096
 _MAX_LINK_BYTES = 4095  # symlink(2): PATH_MAX with its NUL
 _MAX_ID = 2**32 - 2  # chown(2): -1 means "leave as it is"
@@ -85,7 +86,7 @@ class Archive:
         return piece
 
     def _next_entry(self) -> Entry | None:
-        pax, name, link = Pax(), None, None
+        pax, name, link = _NO_PAX, None, None
         while (header := self._next_header()) is not None:
             if header.type == b"x":
                 pax = parse_pax(self._extended(header))
@@ -99,7 +100,7 @@ class Archive:
                 entry = _entry(header, pax, name, link)
                 self._begin_content(entry.size)
                 return entry
-        if pax != Pax() or name is not None or link is not None:
+        if pax != _NO_PAX or name is not None or link is not None:
             raise damaged("it ends after an extended header")
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import struct
 
 from ci_env.errors import ConfigError
@@ -70,6 +71,7 @@ def parse_header(block: bytes) -> Header:
     )
 
 
+@functools.lru_cache(4096)  # most entries of an archive have the same modes and owners
 def number(field: bytes) -> int:
     """Return a numeric field: octal text, or GNU's base-256 when the top bit is set; an empty one is 0."""
     if field[0] & 0x80:

@@ -29,7 +29,7 @@ from ci_env.oci.layer import Applied, apply
 from ci_env.oci.tar import Archive
 from ci_env.oci.verify import Reader
 
-_PIECES_AHEAD = 8
+_PIECES_AHEAD = 32
 _MAX_LAYER_BYTES = 64 * 2**30
 
 

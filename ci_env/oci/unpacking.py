@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -17,6 +19,7 @@ from ci_env.oci.verify import Reader
 
 _ERRORS: Mapping[str, type[CiEnvError]] = {"integrity": IntegrityError, "config": ConfigError, "host": HostError}
 _PIECE = 2**18
+_PIPE = 2**20
 
 
 class AsOwner(Protocol):
@@ -57,6 +60,8 @@ class _Pump:
         self._stream = stream
         self._error: BaseException | None = None
         self.output, self._input = os.pipe()
+        with suppress(PermissionError):  # more than an ordinary user may have in pipes: pipe(7), pipe-user-pages-soft
+            fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, _PIPE)
         self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
 
     def __enter__(self) -> _Pump:
