@@ -51,13 +51,35 @@ def apply(archive: Archive, destination: Path, lowers: Sequence[Path], *, squash
     return Applied(writer.entries, writer.written_bytes + upper.copied_bytes, upper.warnings())
 
 
+def extract(archive: Archive, view: MergedView, upper: Upper, top: bytes, owner: tuple[int, int] | None) -> None:
+    """Write the files of a plain archive, which is no layer, below the directory at the real path `top`.
+
+    All of them belong to `owner` if there is one. Raises as `apply`; `upper` is finished by the caller.
+    """
+    writer = _Writer(archive, view, upper, top=tuple(top.split(b"/")[1:]), owner=owner, is_layer=False)
+    for entry in archive:
+        writer.put(entry)
+
+
 class _Writer:
     """Decides what each entry means for the layer."""
 
-    def __init__(self, archive: Archive, view: MergedView, upper: Upper) -> None:
+    def __init__(
+        self,
+        archive: Archive,
+        view: MergedView,
+        upper: Upper,
+        *,
+        top: tuple[bytes, ...] = (),
+        owner: tuple[int, int] | None = None,
+        is_layer: bool = True,
+    ) -> None:
         self._archive = archive
         self._view = view
         self._upper = upper
+        self._top = top
+        self._owner = owner
+        self._is_layer = is_layer
         self.entries = 0
         self.written_bytes = 0
 
@@ -67,6 +89,9 @@ class _Writer:
             raise ConfigError(f"the layer has more than {_MAX_ENTRIES} entries")
         self._view.trim()
         names = _clean(entry.path)
+        if not self._is_layer:
+            self._put_plain(names, entry)
+            return
         if any(name.startswith(_AUFS) and name != _OPAQUE for name in names):
             return  # bookkeeping of aufs, which nothing else reads
         if any(name.startswith(_WHITEOUT) for name in names[:-1]):
@@ -81,6 +106,15 @@ class _Writer:
             self._put_hardlink(names, entry)
         else:
             self._put_named(names, entry)
+
+    def _put_plain(self, names: Sequence[bytes], entry: Entry) -> None:
+        """Put an entry whose name has no second meaning; its archive's root is what the caller has made of it."""
+        if not names:
+            return
+        if entry.kind == "hardlink":
+            self._put_hardlink((*self._top, *names), entry)
+        else:
+            self._put_named((*self._top, *names), entry)
 
     def _put_root(self, entry: Entry) -> None:
         if entry.kind != "directory":
@@ -143,7 +177,7 @@ class _Writer:
 
     def _link_target(self, entry: Entry) -> tuple[Directory, bytes]:
         """Return where a hard link's target lies, in this layer."""
-        names = _clean(entry.link)
+        names = (*self._top, *_clean(entry.link))
         directory, left = self._view.resolve(names[:-1])
         found = directory.find(names[-1]) if names and not left else None
         if found is None or stat.S_ISDIR(found[1].st_mode):
@@ -192,11 +226,12 @@ class _Writer:
         self._view.forget(directory.path)
 
     def _metadata(self, entry: Entry) -> Metadata:
-        self._upper.check_owner(entry.uid, entry.gid, entry.path)
+        uid, gid = self._owner or (entry.uid, entry.gid)
+        self._upper.check_owner(uid, gid, entry.path)
         kept, left_out = usable_xattrs(entry.xattrs)
         for name in left_out:
             self._upper.warn(f"attribute {name} is left out: it belongs to the machine that the image was built on")
-        return Metadata(entry.mode, entry.uid, entry.gid, entry.mtime_ns, kept)
+        return Metadata(entry.mode, uid, gid, entry.mtime_ns, kept)
 
 
 def _clean(path: bytes) -> tuple[bytes, ...]:
