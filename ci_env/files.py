@@ -92,4 +92,5 @@ def explained(what: str, path: Path) -> Generator[None]:
             raise HostError(message, hint="free some space, or point CI_ENV_HOME at a larger disk") from error
         if error.errno in _UNWRITABLE:
             raise HostError(message, hint="point CI_ENV_HOME at a directory of your own that is writable") from error
-        raise HostError(message) from error
+        hint = "the kernel's log (dmesg) says what is wrong with the disk" if error.errno == errno.EIO else None
+        raise HostError(message, hint=hint) from error

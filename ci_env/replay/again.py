@@ -37,7 +37,7 @@ class Stage:
 def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outcome:
     """Run the step again; `tell` gets each line that it writes. ConfigError where its layers are gone."""
     for layer in chosen.record.after or ():
-        stage.layers.has(layer)  # so that the one that it left is still there when the two are compared
+        stage.layers.has(layer, even_doubtful=True)  # the one that it left stays then, to be compared
     staging = stage.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
     with StepLog(log_file, tell) as log:
@@ -52,7 +52,7 @@ def recorded(stage: Stage, record: StepRecord) -> Outcome:
     assert record.after is not None, "only a step that ran is chosen"
     output = _lines(stage.blobs.read(record.output)) if record.output and stage.blobs.has(record.output) else None
     left, tree = record.after[-1], record.tree
-    if tree is None and stage.layers.has(left):
+    if tree is None and stage.layers.has(left, even_doubtful=True):
         tree = layer_digest(stage.runner, stage.layers.directory(left))
     if record.status == "cached":
         return Outcome("exit", 0, None, output, tree)
@@ -68,7 +68,7 @@ def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> E
 
 
 def _sandbox(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...], staging: Path) -> Sandbox:
-    missing = [layer for layer in layers if not stage.layers.has(layer)]
+    missing = [layer for layer in layers if not stage.layers.has(layer, even_doubtful=True)]
     if missing:
         message = f"the store lacks {len(missing)} of the {len(layers)} layers that the step {chosen.name!r} saw"
         raise ConfigError(message, hint="they have been removed; run the pipeline again")

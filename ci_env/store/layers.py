@@ -12,14 +12,14 @@ import errno
 import functools
 import itertools
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ci_env import codec
 from ci_env.digest import Digest
-from ci_env.errors import IntegrityError
+from ci_env.errors import HostError, IntegrityError
 from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
 from ci_env.frozen import dataclass
 from ci_env.store.blobs import Blobs
@@ -43,6 +43,8 @@ class _Marker:
     version: Literal[1]
     boot: str | None
     """None: all of the layer is on disk"""
+    is_doubtful: bool = False
+    """the disk has refused to take some of it: what is read may be something else once memory gets short"""
 
 
 _SEALED = _Marker(1, None)
@@ -81,14 +83,20 @@ class Layers:
         if self._uses is not None:
             self._uses.hold(layer)
 
-    def has(self, layer: Digest) -> bool:
-        """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's."""
+    def has(self, layer: Digest, *, even_doubtful: bool = False) -> bool:
+        """Tell whether the layer is complete. One that another run has not sealed will be sealed with this one's.
+
+        One that was on its way to a disk that failed is good enough to look for the reason of a failure, until the
+        machine is restarted, and for nothing else: only with `even_doubtful` it counts.
+        """
         self.hold(layer)
         found = self._marker(layer)
         if found is None:
             return False
         marker, last_use = found
-        if marker.boot is not None:
+        if marker.is_doubtful and not even_doubtful:
+            return False
+        if marker.boot is not None and not marker.is_doubtful:
             self._unsealed.add(layer)
         path = self.directory(layer) / _MARKER
         with explained("write", path):
@@ -97,7 +105,8 @@ class Layers:
 
     def is_complete(self, layer: Digest) -> bool:
         """Tell the same without using the layer."""
-        return self._marker(layer) is not None
+        found = self._marker(layer)
+        return found is not None and not found[0].is_doubtful
 
     def staging(self) -> Path:
         """Return a new layer directory in the scratch, with an empty `root` for the sandbox's `/`."""
@@ -165,16 +174,29 @@ class Layers:
         """Make all layers that were published or found durable, and with them whatever else the store was given.
 
         To be called once, at the end of a run. The markers themselves are not waited for: losing one costs its layer.
-        A second call seals nothing that a first one could not: the kernel tells of a lost write once only.
+        What a failed call could not seal, none ever will: the kernel tells of a lost write once only (fsync(2)).
         """
         layers = frozenset(self._unsealed)
         if not layers:
             return
         self._unsealed.difference_update(layers)
-        with explained("sync", self._store.root):
-            sync_filesystem(self._store.root)
+        try:
+            with explained("sync", self._store.root):
+                sync_filesystem(self._store.root)
+        except HostError:
+            self._doubt(layers)
+            raise
         for layer in layers:
             self._mark(self.directory(layer), _SEALED)
+
+    def _doubt(self, layers: Iterable[Digest]) -> None:
+        """Have nobody rely on the layers."""
+        for layer in layers:
+            try:
+                self._mark(self.directory(layer), _Marker(1, self._boot, is_doubtful=True))
+            except HostError:
+                with suppress(OSError):  # a disk that takes nothing loses the marker, too, at the latest with the boot
+                    (self.directory(layer) / _MARKER).unlink()
 
     def drop(self, layer: Digest) -> None:
         """Remove a layer that is damaged, though a command may use it; there or not."""

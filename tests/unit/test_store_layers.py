@@ -131,6 +131,31 @@ def test_sealing(layers: Layers) -> None:
     assert layers.has(LAYER)
 
 
+def test_what_a_disk_has_refused_is_not_relied_on(
+    layers: Layers, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next sync succeeds, as the kernel tells of a lost write once only: it says nothing about this layer."""
+    publish(layers, content="refused")
+    program = tmp_path / "bin" / "sync"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\nexit 1\n")
+    program.chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+        with pytest.raises(HostError, match="Input/output error"):
+            layers.seal()
+    layers.seal()
+    another = layers_of(store, tmp_path)
+    assert not another.has(LAYER)
+    assert not another.is_complete(LAYER)
+    assert another.has(LAYER, even_doubtful=True)
+    another.seal()
+    assert marker(layers).read_bytes() != SEALED
+    another.ensure(LAYER, lambda root: write(root / "file", "again"))
+    another.seal()
+    assert (content_of(layers), marker(layers).read_bytes()) == ("again", SEALED)
+
+
 def test_what_another_run_left_unsealed_is_sealed_with_ours(layers: Layers, store: Store, tmp_path: Path) -> None:
     publish(layers)
     another = layers_of(store, tmp_path)
