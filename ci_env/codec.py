@@ -2,6 +2,7 @@
 
 Our own because the fully cached path cannot pay for importing a validation library (docs/adr/0003). Strict: an unknown
 key, a missing key or a value of another type is a ValueError, so a damaged or newer file is never half understood.
+A field that has its default is left out: what a class has got since can be absent from what an older version wrote.
 """
 
 from __future__ import annotations
@@ -30,7 +31,9 @@ T = TypeVar("T", bound="DataclassInstance")
 def encode(value: object) -> Json:
     """Return `value` as JSON data: dataclasses and mappings as objects, tuples as arrays."""
     if _is_dataclass(type(value)):
-        return {name: encode(getattr(value, name)) for name in _names(type(value))}
+        defaults = _defaults(type(value))
+        fields = ((name, getattr(value, name)) for name in _names(type(value)))
+        return {name: encode(field) for name, field in fields if name not in defaults or field != defaults[name]}
     if isinstance(value, tuple):
         return [encode(item) for item in cast("tuple[object, ...]", value)]
     if isinstance(value, Mapping):
@@ -62,6 +65,11 @@ def _is_dataclass(kind: object) -> bool:
 def _names(kind: type) -> tuple[str, ...]:
     """Return the fields of a dataclass, in order; `dataclasses.fields` would take an import to say the same."""
     return cast("_Dataclass", kind).__match_args__
+
+
+def _defaults(kind: type) -> Mapping[str, object]:
+    """Return the fields that came later than their class: absent from JSON where they say nothing."""
+    return cast("Mapping[str, object]", getattr(kind, "__frozen_defaults__", {}))
 
 
 @functools.cache
@@ -102,7 +110,9 @@ def _decode_union(kind: Any, data: object, at: str) -> object:
 
 def _decode_object(kind: type, data: object, at: str) -> object:
     fields = _field_types(kind)
-    if not isinstance(data, dict) or data.keys() != fields.keys():
+    required = fields.keys() - _defaults(kind).keys()
+    if not isinstance(data, dict) or not required <= data.keys() <= fields.keys():
         raise ValueError(f"{at}: does not have exactly the keys {', '.join(fields)}")
     values = cast("dict[str, object]", data)
-    return kind(**{name: _decode(field, values[name], f"{at}.{name}") for name, field in fields.items()})
+    given = ((name, field) for name, field in fields.items() if name in values)
+    return kind(**{name: _decode(field, values[name], f"{at}.{name}") for name, field in given})

@@ -10,7 +10,7 @@ from ci_env.events import Status
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import Plan
 
-RECORD_VERSION = 1
+RECORD_VERSION = 2
 RunStatus = Literal["running", "passed", "failed", "cancelled", "error"]
 """`error`: something else than a step has failed, such as this machine"""
 Ended = Literal["exit", "signal", "timeout", "cancelled"]
@@ -67,7 +67,8 @@ class Host:
 class Record:
     """A run. `status` is `running` until the end; a run that is `running` and holds no lock was interrupted."""
 
-    version: Literal[1]
+    version: Literal[1, 2]
+    """the plan's"""
     run_id: str
     status: RunStatus
     started_at: str

@@ -5,26 +5,39 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 
 from ci_env.capsule.machine import User, describe
 from ci_env.capsule.record import RECORD_VERSION, Host, JobRecord, Record, RunStatus
-from ci_env.cli.compiled import Compiled
 from ci_env.cli.interrupt import Interruption
 from ci_env.cli.opened import Opened
+from ci_env.digest import Digest
 from ci_env.errors import HostError, Interrupted
 from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status, StepFailure
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
 from ci_env.execute.workbench import Workbench
-from ci_env.frozen import replace
+from ci_env.frozen import dataclass, replace
+from ci_env.plan.plan import Plan, SourceLayer
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A plan, and what its execution needs to know beside it."""
+
+    plan: Plan
+    file: str
+    """the path, in the source, of the file that the plan was made of"""
+    project: Digest
+    have_source: Callable[[SourceLayer], None]
+    """makes sure that a layer of the source is in the store"""
+
+
 def run_recorded(
-    compiled: Compiled,
+    work: Work,
     opened: Opened,
     emit: Emit,
     interruption: Interruption,
@@ -32,25 +45,25 @@ def run_recorded(
     context: Mapping[str, str],
     parallel: int,
     is_caching: bool,
-) -> RunStatus:
+) -> Record:
     """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run."""
     began = time.monotonic()
     now, fraction = divmod(time.time_ns(), 10**9)
     started_at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     runs = Runs(opened.store, Record, version=RECORD_VERSION)
     with runs.create(f"{started_at}.{fraction:09}Z") as directory:
-        record = _begin(compiled, opened, directory.id, f"{started_at}Z", context)
+        record = _begin(work, opened, directory.id, f"{started_at}Z", context)
         runs.write(record)
-        emit(RunStarted(record.run_id, tuple(_outline(compiled))))
+        emit(RunStarted(record.run_id, tuple(_outline(work.plan))))
         bench = Workbench(
             run_id=record.run_id,
             runner=opened.runner,
             layers=opened.layers,
-            furnisher=Furnisher(compiled.plan, opened.layers, opened.caches),
+            furnisher=Furnisher(work.plan, opened.layers, opened.caches),
             blobs=opened.blobs,
             steps=Steps(opened.store),
-            project=compiled.project,
-            have_source=compiled.sources.have,
+            project=work.project,
+            have_source=work.have_source,
             emit=emit,
             is_caching=is_caching,
         )
@@ -80,7 +93,7 @@ def run_recorded(
     for failure in _with_commands(failures, record.run_id):
         emit(failure)
     emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
-    return record.status
+    return record
 
 
 def _with_commands(failures: tuple[StepFailure, ...], run_id: str) -> Iterator[StepFailure]:
@@ -94,17 +107,17 @@ def _with_commands(failures: tuple[StepFailure, ...], run_id: str) -> Iterator[S
         yield replace(failure, replay=shlex.join((program, "replay", run_id, *step)))
 
 
-def _begin(compiled: Compiled, opened: Opened, run_id: str, started_at: str, context: Mapping[str, str]) -> Record:
+def _begin(work: Work, opened: Opened, run_id: str, started_at: str, context: Mapping[str, str]) -> Record:
     return Record(
-        version=1,
+        version=work.plan.version,
         run_id=run_id,
         status="running",
         started_at=started_at,
         duration_ms=0,
-        file=compiled.file,
+        file=work.file,
         host=_host(opened, has_run=False),
         ci=context,
-        plan=compiled.plan,
+        plan=work.plan,
         jobs=(),
     )
 
@@ -122,8 +135,8 @@ def _has_run(jobs: tuple[JobRecord, ...]) -> bool:
     return any(step.ended is not None for job in jobs for step in job.steps)
 
 
-def _outline(compiled: Compiled) -> list[JobOutline]:
-    return [JobOutline(job.name, tuple(step.name for step in job.steps)) for job in compiled.plan.jobs]
+def _outline(plan: Plan) -> list[JobOutline]:
+    return [JobOutline(job.name, tuple(step.name for step in job.steps)) for job in plan.jobs]
 
 
 def _shown(record: Record) -> Status:

@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.cli.compiled import Request, compile_request
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
-    from ci_env.cli.recorded import run_recorded
+    from ci_env.cli.recorded import Work, run_recorded
     from ci_env.cli.wiring import adapter
     from ci_env.ui.view import choose
 
@@ -72,11 +72,12 @@ def run(arguments: argparse.Namespace) -> int:
         compiled = compile_request(request, everything, emit)
         parallel = arguments.parallel or len(os.sched_getaffinity(0))
         is_caching = not arguments.no_cache
-        status = run_recorded(
-            compiled, everything, emit, interruption, context=context, parallel=parallel, is_caching=is_caching
+        work = Work(compiled.plan, compiled.file, compiled.project, compiled.sources.have)
+        record = run_recorded(
+            work, everything, emit, interruption, context=context, parallel=parallel, is_caching=is_caching
         )
     interruption.check()
-    return EXIT_STEP_FAILED if status == "failed" else 0
+    return EXIT_STEP_FAILED if record.status == "failed" else 0
 
 
 def _write(text: str) -> None:

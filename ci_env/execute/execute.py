@@ -103,7 +103,7 @@ class _Schedule:
         return self._parallel == 1 or (self._waiting == [job] and not self._threads)
 
     def _run(self, job: Job) -> jobs.Outcome:
-        return jobs.run(self._bench, job, {name: outcome.record for name, outcome in self.done.items()})
+        return jobs.run(self._bench, job, dict(self.done))
 
     def _start(self, job: Job) -> None:
         def work() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Mapping
 
@@ -13,13 +14,15 @@ from ci_env.execute.snapshot import Snapshot
 from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass
 from ci_env.plan.chain import is_on_chain, source_beneath
-from ci_env.plan.plan import Job
+from ci_env.plan.plan import Job, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
     record: JobRecord
     failures: tuple[StepFailure, ...]
+    snapshot: Snapshot
+    """what it has left"""
 
 
 def skip(bench: Workbench, job: Job) -> Outcome:
@@ -29,30 +32,39 @@ def skip(bench: Workbench, job: Job) -> Outcome:
         StepRecord(step.name, step.key, "skipped", None, None, None, 0, (), None, None, None, None)
         for step in job.steps
     )
-    return Outcome(JobRecord(job.name, "skipped", 0, records), ())
+    return Outcome(JobRecord(job.name, "skipped", 0, records), (), Snapshot(()))
 
 
-def run(bench: Workbench, job: Job, needed: Mapping[str, JobRecord]) -> Outcome:
-    """Run a job whose needs have passed; `needed` are the records of the jobs before it."""
+def run(bench: Workbench, job: Job, before: Mapping[str, Outcome]) -> Outcome:
+    """Run a job whose needs have passed; `before` are the outcomes of the jobs before it."""
     bench.emit(JobStarted(job.name))
     began = time.monotonic()
     deadline = None if job.timeout_s is None else began + job.timeout_s
-    progress = _Progress(bench, job, _start(bench, job, needed), deadline)
+    progress = _Progress(bench, job, _start(bench, job, before), before, deadline)
     for index in range(len(job.steps)):
         progress.advance(index)
     status = progress.status()
     duration_ms = round((time.monotonic() - began) * 1000)
     bench.emit(JobFinished(job.name, status, duration_ms))
-    return Outcome(JobRecord(job.name, status, duration_ms, tuple(progress.records)), tuple(progress.failures))
+    record = JobRecord(job.name, status, duration_ms, tuple(progress.records))
+    return Outcome(record, tuple(progress.failures), progress.snapshot)
 
 
 class _Progress:
     """Where a job has got to."""
 
-    def __init__(self, bench: Workbench, job: Job, snapshot: Snapshot, deadline: float | None) -> None:
+    def __init__(
+        self,
+        bench: Workbench,
+        job: Job,
+        snapshot: Snapshot,
+        before: Mapping[str, Outcome],
+        deadline: float | None,
+    ) -> None:
         self._bench = bench
         self._job = job
-        self._snapshot = snapshot
+        self._before = before
+        self.snapshot = snapshot
         self._deadline = deadline
         self._laid: Digest | None = None
         """the source layer laid last"""
@@ -65,14 +77,15 @@ class _Progress:
         status = self.status()
         wanted = {"on_success": status in ("passed", "cached"), "always": True, "on_failure": status == "failed"}
         if status == "cancelled" or not wanted[step.when]:
-            self._note(steps.skip(self._bench, self._job, step, self._snapshot))
+            self._note(steps.skip(self._bench, self._job, step, self.snapshot))
             return
         self._lay_source(index)
         is_sound = status in ("passed", "cached") and is_on_chain(step.when)
-        done = steps.find(self._bench, self._job, step, self._snapshot) if is_sound and self._bench.is_caching else None
+        done = steps.find(self._bench, self._job, step, self.snapshot) if is_sound and self._bench.is_caching else None
         if done is None:
             timeout_s = self._timeout(step.timeout_s)
-            done = steps.run(self._bench, self._job, step, self._snapshot, timeout_s=timeout_s, keep=is_sound)
+            origin = functools.partial(self._origin, step)
+            done = steps.run(self._bench, self._job, step, self.snapshot, origin, timeout_s=timeout_s, keep=is_sound)
         self._note(done)
 
     def status(self) -> Status:
@@ -86,7 +99,7 @@ class _Progress:
 
     def _note(self, done: steps.Done) -> None:
         self.records.append(done.record)
-        self._snapshot = done.snapshot
+        self.snapshot = done.snapshot
         if done.failure:
             self.failures.append(done.failure)
 
@@ -94,8 +107,18 @@ class _Progress:
         """Lay the source that the step expects: its own, or one that a skipped step would have laid."""
         source = source_beneath(self._job, index)
         if source is not None and (self._job.steps[index].source is not None or source.layer != self._laid):
-            self._snapshot = self._snapshot.on_top(source.layer, lambda: self._bench.have_source(source))
+            self.snapshot = self.snapshot.on_top(source.layer, lambda: self._bench.have_source(source))
             self._laid = source.layer
+
+    def _origin(self, step: Step) -> tuple[Digest, ...]:
+        """Return the layers that a step copies from, made if they are not there."""
+        copy = step.copy
+        if copy is None:
+            return ()
+        if copy.context is not None:
+            self._bench.have_source(copy.context)
+            return (copy.context.layer,)
+        return copy.layers if copy.job is None else self._before[copy.job].snapshot.make().layers
 
     def _timeout(self, timeout_s: int | None) -> int | None:
         """Return the seconds that the step has, by its own limit and by what is left of the job's."""
@@ -105,11 +128,11 @@ class _Progress:
         return left if timeout_s is None else min(left, timeout_s)
 
 
-def _start(bench: Workbench, job: Job, needed: Mapping[str, JobRecord]) -> Snapshot:
-    """Return the image with the artifacts of needed jobs on top, in the order of `takes`."""
-    snapshot = Snapshot(job.image.layers)
+def _start(bench: Workbench, job: Job, before: Mapping[str, Outcome]) -> Snapshot:
+    """Return the image, or what the job's base has left, with the artifacts of needed jobs on top, as in `takes`."""
+    snapshot = Snapshot(job.image.layers) if job.base is None else before[job.base].snapshot
     for name in job.takes:
-        for record in needed[name].steps:
+        for record in before[name].record.steps:
             if record.artifacts is not None:
                 snapshot = _take(bench, snapshot, record.artifacts)
     return snapshot

@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
+from ci_env import codec
 from ci_env.digest import Digest
 from ci_env.errors import HostError
+from ci_env.oci.order import Order
 from ci_env.ports import Runner
 
 
@@ -40,9 +42,28 @@ def collect(
     return cast("list[str]", answer["unmatched"])
 
 
-def _ask(runner: Runner, arguments: Sequence[str]) -> tuple[int, bytes]:
+def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
+    """Copy files as ordered; return why that cannot be done, and lines for its log. HostError for this machine's fault.
+
+    Where it cannot be done, the upper directory holds a part of it.
+    """
+    status, content = _ask(runner, ["ci_env.oci.copy"], codec.dumps(order))
+    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    if status == 0 and "warnings" in answer:
+        return None, [f"warning: {text}" for text in cast("list[str]", answer["warnings"])]
+    error = cast("dict[str, str | None]", answer.get("error", {"kind": "host", "message": "its program ended"}))
+    message = f"{error['message']}"
+    if error["kind"] == "host":
+        raise HostError(f"cannot copy files: {message}: exit status {status}", hint=error.get("hint"))
+    return message, [text for text in (message, error.get("hint")) if text]
+
+
+def _ask(runner: Runner, arguments: Sequence[str], question: bytes = b"") -> tuple[int, bytes]:
     """Run a program; return its exit status and what it prints. Its complaints go where ours go."""
-    with open(os.memfd_create("answer"), "w+b") as answer:
-        status = runner.as_owner([sys.executable, "-I", "-m", *arguments], stdout=answer.fileno())
+    with open(os.memfd_create("question"), "w+b") as asked, open(os.memfd_create("answer"), "w+b") as answer:
+        asked.write(question)
+        asked.seek(0)
+        argv = [sys.executable, "-I", "-m", *arguments]
+        status = runner.as_owner(argv, stdin=asked.fileno() if question else None, stdout=answer.fileno())
         answer.seek(0)
         return status, answer.read()

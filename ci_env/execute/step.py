@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import StepRecord
@@ -61,8 +62,20 @@ def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | N
     return Done(record, after, None)
 
 
-def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s: int | None, keep: bool) -> Done:
-    """Run a step. Its result may serve later runs if `keep`; what a failed one has left is kept for replay."""
+def run(
+    bench: Workbench,
+    job: Job,
+    step: Step,
+    snapshot: Snapshot,
+    origin: Callable[[], tuple[Digest, ...]],
+    *,
+    timeout_s: int | None,
+    keep: bool,
+) -> Done:
+    """Run a step. Its result may serve later runs if `keep`; what a failed one has left is kept for replay.
+
+    `origin` makes and returns the layers that a step copies from.
+    """
     from ci_env.execute.artifacts import collect
     from ci_env.execute.log import StepLog
     from ci_env.execute.programs import layer_digest
@@ -74,8 +87,13 @@ def run(bench: Workbench, job: Job, step: Step, snapshot: Snapshot, *, timeout_s
     log_file = staging.with_name(f"{staging.name}.log")
     with StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line))) as log:
         began = time.monotonic()
-        sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
-        ended = bench.runner.run(sandbox, log.feed)
+        if step.copy is not None:
+            from ci_env.execute.copying import copy_files
+
+            ended = copy_files(bench.runner, bench.layers, step.copy, origin(), snapshot.layers, staging, log.feed)
+        else:
+            sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+            ended = bench.runner.run(sandbox, log.feed)
         duration_ms = round((time.monotonic() - began) * 1000)
         output = log.close()
     bench.blobs.adopt(log_file, output)

@@ -24,7 +24,7 @@ from ci_env.oci.transfer import carry_out
 
 def main() -> int:
     """Do what stdin orders; return the exit status."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches us too; who started us tells of it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches us too; who started us decides what ends
     _allow_many_open_files()
     with open(0, "rb", closefd=False) as stdin:
         order = codec.loads(Order, stdin.read())

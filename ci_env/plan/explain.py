@@ -31,8 +31,15 @@ _WORDS = {
     "timeout_s": "the timeout in seconds",
     "artifacts": "the patterns of artifacts",
     "junit": "the patterns of reports",
+    "copy.origin": "what is copied from",
+    "copy.sources": "the files to copy",
+    "copy.files": "the text of files",
+    "copy.destination": "the destination",
+    "copy.chown": "the owner",
+    "copy.chmod": "the mode",
+    "copy.is_unpacking": "the unpacking of archives",
 }
-_UNSHOWN = {"start.host", "start.layers", "start.takes", "parent", "source"}
+_UNSHOWN = {"start.host", "start.layers", "start.takes", "parent", "source", "copy.origin", "copy.files"}
 """digests, which tell people nothing"""
 _CONTEXT = 12
 _LONG = 60
@@ -96,11 +103,14 @@ def _read(preimage: Mapping[str, Json] | str) -> dict[str, Json]:
 
 
 def _flat(preimage: Mapping[str, Json], *, with_start: bool) -> dict[str, Json]:
-    """Return the facts by name, those of `env` and `start` one by one."""
-    facts = {name: value for name, value in preimage.items() if name not in ("env", "start")}
+    """Return the facts by name, those of `env`, `start` and `copy` one by one."""
+    facts = {name: value for name, value in preimage.items() if name not in ("env", "start", "copy")}
     for assignment in _texts(preimage.get("env")):
         name, _, value = assignment.partition("=")
         facts[f"env.{name}"] = value
+    copy = preimage.get("copy")
+    if isinstance(copy, Mapping):
+        facts.update({f"copy.{name}": value for name, value in copy.items()})
     start = preimage.get("start")
     if with_start and isinstance(start, Mapping):
         facts.update({f"start.{name}": value for name, value in start.items() if name != "version"})

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ci_env.digest import Digest, Json, canonical_json, key
 from ci_env.plan.chain import last_key
-from ci_env.plan.plan import Image, Job, Plan, Step
+from ci_env.plan.plan import Copy, Image, Job, Plan, Step
 
 KEY_VERSION = 1
 
@@ -18,6 +18,11 @@ KEY_VERSION = 1
 def source_layer(tree: str, *, epoch: int) -> Digest:
     """Return the id of a layer of source files. `tree` is the id of the whole source, or the digest of a listing."""
     return key("source-layer", {"version": KEY_VERSION, "tree": tree, "epoch": epoch})
+
+
+def context_layer(listing: Digest, *, epoch: int) -> Digest:
+    """Return the id of a layer of files of a build's context, by the digest of their paths, modes and contents."""
+    return key("context-layer", {"version": KEY_VERSION, "listing": listing, "epoch": epoch})
 
 
 def cache(project: Digest, target: str, *, platform: str) -> Digest:
@@ -72,6 +77,20 @@ def step_preimage(step: Step, *, start: Mapping[str, Json] | None, hostname: str
         "timeout_s": step.timeout_s,
         "artifacts": list(step.artifacts),
         "junit": list(step.junit),
+        **({} if step.copy is None else {"copy": _copied(step.copy)}),
+    }
+
+
+def _copied(copy: Copy) -> Mapping[str, Json]:
+    """Return what decides the result of a copy. Which job or image its origin is decides nothing but that."""
+    return {
+        "origin": copy.origin,
+        "sources": list(copy.sources),
+        "files": [[file.name, file.text] for file in copy.files],
+        "destination": copy.destination,
+        "chown": copy.chown,
+        "chmod": copy.chmod,
+        "is_unpacking": copy.is_unpacking,
     }
 
 
@@ -86,7 +105,7 @@ def written(preimage: Mapping[str, Json]) -> str:
 
 def preimage_in(plan: Plan, job: Job, step: Step) -> Mapping[str, Json]:
     """Return the preimage of `step.key`, from a whole plan: to keep it beside a result, or to check a plan."""
-    if step.parent != job.start:
+    if step.parent != job.start or job.base is not None:
         return step_preimage(step, start=None, hostname=plan.hostname)
     taken = taken_keys(job.takes, {other.name: other for other in plan.jobs})
     return step_preimage(step, start=start_preimage(job.image, taken), hostname=plan.hostname)

@@ -1,7 +1,8 @@
 """The Plan: everything that decides the result of a run, as data. Names no host path and no time of day.
 
 Made by compile.py, executed by execute.py, kept in the Record. Its JSON is a contract (docs/adr/0003): a changed field
-is a changed `PLAN_VERSION`.
+is a changed `PLAN_VERSION`. What only a build has is left out of other plans, which stay as the first version had them
+(docs/adr/0016).
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Literal
 
 from ci_env.digest import Digest
 from ci_env.frozen import dataclass
+from ci_env.oci.order import NewFile
 from ci_env.pipeline.model import Network, When
 
-PLAN_VERSION = 1
+PLAN_VERSION = 2
 WORKSPACE = "/workspace"
 HOSTNAME = "ci-env"
 UMASK = 0o022
@@ -76,6 +78,32 @@ class Cache:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """Files that come into the rootfs by themselves: what a step of a build may do in place of running a process."""
+
+    origin: Digest | None
+    """identity of what is copied from; None: nothing is, or only `files` are"""
+    context: SourceLayer | None
+    """the origin, if it is files of the build's context"""
+    job: str | None
+    """the origin, if it is what an earlier job leaves"""
+    layers: tuple[Digest, ...]
+    """the origin, if it is an image: its chain ids, bottom first"""
+    sources: tuple[str, ...]
+    """patterns of oci/wildcard.py"""
+    files: tuple[NewFile, ...]
+    """text that becomes files"""
+    destination: str
+    """absolute; a directory if it ends with a slash, and without sources and files a directory to make"""
+    chown: str | None
+    """`user[:group]`, looked up in the rootfs; None: as in the origin"""
+    chmod: int | None
+    """None: as in the origin"""
+    is_unpacking: bool
+    """archives are unpacked"""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One process, and where it stands in the chain of layers."""
 
@@ -86,6 +114,7 @@ class Step:
     source: SourceLayer | None
     """laid on top before the step runs; None: as the step before"""
     argv: tuple[str, ...]
+    """of a step that copies: the instruction, for people"""
     env: Mapping[str, str]
     user: str
     """`user[:group]`, names or numbers, looked up in the image"""
@@ -99,6 +128,8 @@ class Step:
     artifacts: tuple[str, ...]
     """below the workspace"""
     junit: tuple[str, ...]
+    copy: Copy | None = None
+    """what it does in place of running a process"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +146,16 @@ class Job:
     """key of the job before its first step"""
     timeout_s: int | None
     steps: tuple[Step, ...]
+    base: str | None = None
+    """the earlier job whose result this one begins with, in place of its image alone"""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
     """All jobs of a run, each after those that it needs."""
 
-    version: Literal[1]
+    version: Literal[1, 2]
+    """2: of a build, which jobs with a `base` and steps with a `copy` are part of"""
     source: Source
     hostname: str
     jobs: tuple[Job, ...]

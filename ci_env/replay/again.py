@@ -11,6 +11,7 @@ from pathlib import Path
 from ci_env.capsule.record import StepRecord
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
+from ci_env.execute.copying import copy_files
 from ci_env.execute.log import StepLog
 from ci_env.execute.programs import layer_digest
 from ci_env.execute.sandbox import Furnisher
@@ -41,7 +42,19 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
     staging = stage.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
     with StepLog(log_file, tell) as log:
-        ended = stage.runner.run(_sandbox(stage, chosen, chosen.record.before, staging), log.feed)
+        if chosen.step.copy is None:
+            ended = stage.runner.run(_sandbox(stage, chosen, chosen.record.before, staging), log.feed)
+        else:
+            _check_layers(stage, chosen, (*chosen.record.before, *(chosen.origin or ())))
+            ended = copy_files(
+                stage.runner,
+                stage.layers,
+                chosen.step.copy,
+                chosen.origin or (),
+                chosen.record.before,
+                staging,
+                log.feed,
+            )
         log.close()
     lines = _lines(log_file.read_bytes())
     return Outcome(ended.reason, ended.code, ended.signal, lines, layer_digest(stage.runner, staging))
@@ -68,13 +81,18 @@ def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> E
 
 
 def _sandbox(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...], staging: Path) -> Sandbox:
+    _check_layers(stage, chosen, layers)
+    return stage.furnisher.furnish(
+        chosen.job, chosen.step, layers, staging, timeout_s=chosen.timeout_s, keeps_caches=False
+    )
+
+
+def _check_layers(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...]) -> None:
+    """Raise ConfigError unless all `layers` are there."""
     missing = [layer for layer in layers if not stage.layers.has(layer, even_doubtful=True)]
     if missing:
         message = f"the store lacks {len(missing)} of the {len(layers)} layers that the step {chosen.name!r} saw"
         raise ConfigError(message, hint="they have been removed; run the pipeline again")
-    return stage.furnisher.furnish(
-        chosen.job, chosen.step, layers, staging, timeout_s=chosen.timeout_s, keeps_caches=False
-    )
 
 
 def _lines(content: bytes) -> tuple[str, ...]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ci_env.capsule.left import origin_of
 from ci_env.capsule.record import Record, StepRecord
+from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import Job, Step
@@ -17,6 +19,8 @@ class Chosen:
     job: Job
     step: Step
     record: StepRecord
+    origin: tuple[Digest, ...] | None = None
+    """the layers that it copied from, if it is one that copies"""
 
     @property
     def name(self) -> str:
@@ -58,7 +62,8 @@ def _steps(record: Record) -> Iterator[Chosen]:
     plans = {job.name: job for job in record.plan.jobs}
     for job in record.jobs:
         plan = plans[job.name]
-        yield from (Chosen(plan, step, done) for step, done in zip(plan.steps, job.steps, strict=True))
+        for step, done in zip(plan.steps, job.steps, strict=True):
+            yield Chosen(plan, step, done, None if step.copy is None else origin_of(record, step.copy))
 
 
 def _missing(record: Record, steps: tuple[Chosen, ...], name: str | None) -> ConfigError:

@@ -11,9 +11,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ci_env.digest import Digest
+from ci_env.oci.order import NewFile
 from ci_env.plan import keys
 from ci_env.plan.explain import differences
-from ci_env.plan.plan import Cache, Image, SourceLayer, Step
+from ci_env.plan.plan import Cache, Copy, Image, SourceLayer, Step
 from tests.strategies import digests
 
 texts = st.text(max_size=4)
@@ -35,6 +36,20 @@ STEP: dict[str, st.SearchStrategy[object]] = {
     "when": st.sampled_from(["on_success", "always", "on_failure"]),
     "artifacts": several,
     "junit": several,
+    "copy": st.none()
+    | st.builds(
+        Copy,
+        origin=st.none() | digests,
+        context=st.none() | st.builds(SourceLayer, digests, st.none() | several),
+        job=st.none() | texts,
+        layers=st.lists(digests, max_size=3).map(tuple),
+        sources=several,
+        files=st.lists(st.builds(NewFile, texts, texts), max_size=2).map(tuple),
+        destination=texts,
+        chown=st.none() | texts,
+        chmod=st.none() | st.integers(0, 0o7777),
+        is_unpacking=st.booleans(),
+    ),
 }
 IMAGE: dict[str, st.SearchStrategy[object]] = {
     "reference": texts,
@@ -61,6 +76,8 @@ def effect(value: object) -> object:
     """Return the part of a field's value that can affect a result."""
     if isinstance(value, tuple):
         return [effect(item) for item in cast("tuple[object, ...]", value)]
+    if isinstance(value, Copy):
+        return replace(value, context=None, job=None, layers=())
     if isinstance(value, Cache):
         return value.target
     return value.layer if isinstance(value, SourceLayer) else value

@@ -11,6 +11,7 @@ import pytest
 
 from ci_env import codec
 from ci_env.digest import Digest, Json
+from ci_env.frozen import dataclass as later
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,3 +92,25 @@ def test_bytes_that_are_no_tree_are_refused(content: bytes) -> None:
 def test_what_has_no_form_is_a_mistake_of_ours() -> None:
     with pytest.raises(TypeError, match="cannot encode float"):
         codec.encode({"a": (1.5,)})
+
+
+@later(frozen=True, slots=True)
+class Grown:
+    old: int
+    new: str | None = None
+
+
+def test_a_field_that_has_its_default_is_left_out() -> None:
+    assert codec.dumps(Grown(1)) == b'{"old":1}'
+    assert codec.loads(Grown, b'{"old":1}') == Grown(1)
+
+
+@pytest.mark.parametrize("grown", [Grown(1), Grown(2, "x")])
+def test_a_field_with_a_default_comes_back(grown: Grown) -> None:
+    assert codec.loads(Grown, codec.dumps(grown)) == grown
+
+
+@pytest.mark.parametrize("content", [b'{"new":"x"}', b'{"old":1,"other":2}', b'{"old":1,"new":2}'])
+def test_other_fields_are_as_strict_as_ever(content: bytes) -> None:
+    with pytest.raises(ValueError, match="Grown"):
+        codec.loads(Grown, content)
