@@ -151,7 +151,7 @@ def _documents(
         media_type = cast("str", data.get("mediaType", OCI_MANIFEST))
         own = Descriptor(media_type, Digest.of(image.manifest), len(image.manifest))
         return WrittenImage(image.manifest, own, config, original.config, layers)
-    layers = tuple(replace(layer, media_type=_oci_type(layer.media_type)) for layer in layers)
+    layers = tuple(replace(layer, media_type=oci_type(layer.media_type)) for layer in layers)
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -172,7 +172,7 @@ def _with_diff_ids(config: bytes, diff_ids: tuple[Digest, ...]) -> bytes:
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def _oci_type(media_type: str) -> str:
+def oci_type(media_type: str) -> str:
     """Return the OCI name of a layer's type, which docker names otherwise."""
     if media_type.endswith(("gzip", "zstd")):
         return f"{OCI_LAYER}+{media_type[-4:]}"

@@ -1,0 +1,236 @@
+"""The context of a build: the files that COPY may take, those that one takes as a layer.
+
+Only what a COPY names is read, so a change elsewhere makes no step run again. Modes are kept; owners are root and times
+are fixed (plan.FIXED_EPOCH), so that the same files give the same image wherever and whenever they were checked out.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Protocol
+
+from ci_env.digest import Digest
+from ci_env.errors import ConfigError
+from ci_env.events import Emit, Note
+from ci_env.files import explained
+from ci_env.frozen import dataclass
+from ci_env.oci.wildcard import expand
+from ci_env.plan import keys
+from ci_env.plan.plan import FIXED_EPOCH, SourceLayer
+from ci_env.store.layers import Layers
+
+_PIECE = 1 << 20
+_MAX_LINKS = 255
+_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_REPLACED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL}
+
+
+class Ignoring(Protocol):
+    """What a .dockerignore file says."""
+
+    def is_ignored(self, path: str, /) -> bool:
+        """Tell whether a file or directory is left out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    mode: int
+    """st_mode: type and permissions"""
+    link: bytes
+    """target of a symlink"""
+
+
+class Context:
+    """The files below a directory. Implements wildcard.Tree; safe to use from several threads once all is chosen."""
+
+    def __init__(self, root: Path, ignoring: Ignoring | None, layers: Layers, emit: Emit, *, left_out: Path) -> None:
+        """Look at what is below `root`, but not below `left_out`; ConfigError for a directory that cannot be read."""
+        self._root = os.fsencode(root)
+        self._layers = layers
+        self._digests: dict[bytes, str] = {}
+        self._chosen: dict[Digest, tuple[bytes, ...]] = {}
+        with _explained(self._root):
+            self._nodes = dict(_walk(self._root, ignoring, emit, os.fsencode(left_out)))
+        self._names: dict[bytes, list[bytes]] = {}
+        for path in self._nodes:
+            parent, _, name = path.rpartition(b"/")
+            self._names.setdefault(parent, []).append(name)
+
+    def follow(self, path: bytes) -> bytes | None:
+        """Return the real path that `path` leads to; None: nothing is there."""
+        return self._trace(path)[0]
+
+    def names(self, path: bytes) -> Iterable[bytes]:
+        """Return the names in a directory."""
+        return self._names.get(path, ())
+
+    def choose(self, sources: Sequence[str], *, at: str) -> SourceLayer:
+        """Return the layer of what `sources` name, and all below it. ConfigError for one that is not there, `at` it."""
+        paths: set[bytes] = set()
+        for source in sources:
+            paths.update(self._choose(source, at))
+        chosen = tuple(sorted(paths))
+        listing = b"".join(b"%o %s %s\0" % (self._nodes[path].mode, self._content(path), path) for path in chosen)
+        layer = keys.context_layer(Digest.of(listing), epoch=FIXED_EPOCH)
+        self._chosen[layer] = chosen
+        return SourceLayer(layer, tuple(sources))
+
+    def have(self, layer: SourceLayer) -> None:
+        """Make sure that a layer that was chosen is in the store."""
+
+        def fill(root: Path) -> None:
+            with explained("write", root):
+                self._lay(os.fsencode(root), self._chosen[layer.layer])
+
+        self._layers.ensure(layer.layer, fill)
+
+    def _choose(self, source: str, at: str) -> Iterator[bytes]:
+        try:
+            found = expand(self, source)
+        except ValueError as error:
+            raise ConfigError(f"{at}: {error}") from error
+        for path in found if found is not None else (source.encode(),):
+            real, links = self._trace(path)
+            if found is None or real is None:
+                hint = "sources are relative to the build's context; `.dockerignore` may leave them out"
+                raise ConfigError(f"{at}: there is no {source!r} in {os.fsdecode(self._root)}", hint=hint)
+            for needed in (*links, *self._below(real)):
+                yield from _and_parents(needed)
+
+    def _below(self, path: bytes) -> Iterator[bytes]:
+        pending = [path]
+        while pending:
+            path = pending.pop()
+            if path:
+                yield path
+            pending.extend(path + b"/" + name for name in self.names(path))
+
+    def _trace(self, path: bytes) -> tuple[bytes | None, tuple[bytes, ...]]:
+        """Return the real path that `path` leads to, and the symlinks that lead there."""
+        at, left, links = b"", path.split(b"/")[::-1], list[bytes]()
+        while left:
+            name = left.pop()
+            if name == b"..":
+                at = at.rpartition(b"/")[0]
+            elif name not in (b"", b"."):
+                at += b"/" + name
+                node = self._nodes.get(at)
+                if node is None or len(links) > _MAX_LINKS:
+                    return None, tuple(links)
+                if stat.S_ISLNK(node.mode):
+                    links.append(at)
+                    at = b"" if node.link.startswith(b"/") else at.rpartition(b"/")[0]
+                    left.extend(reversed(node.link.split(b"/")))
+        return at, tuple(links)
+
+    def _content(self, path: bytes) -> bytes:
+        """Return what tells a file's content from any other; nothing for a directory."""
+        node = self._nodes[path]
+        if stat.S_ISLNK(node.mode):
+            return hashlib.sha256(node.link).hexdigest().encode()
+        if not stat.S_ISREG(node.mode):
+            return b""
+        if path not in self._digests:
+            digest = hashlib.sha256()
+            for piece in _pieces(self._root, path):
+                digest.update(piece)
+            self._digests[path] = digest.hexdigest()
+        return self._digests[path].encode()
+
+    def _lay(self, root: bytes, paths: Sequence[bytes]) -> None:
+        """Make the files below `root`, as they were when they were chosen; ConfigError if one has changed since."""
+        directories = [path for path in paths if stat.S_ISDIR(self._nodes[path].mode)]
+        for path in directories:
+            os.mkdir(root + path, 0o700)
+        for path in paths:
+            node = self._nodes[path]
+            if stat.S_ISLNK(node.mode):
+                os.symlink(node.link, root + path)
+                os.utime(root + path, (FIXED_EPOCH, FIXED_EPOCH), follow_symlinks=False)
+            elif stat.S_ISREG(node.mode):
+                self._lay_file(root + path, path, node)
+        for path in reversed(directories):
+            os.chmod(root + path, stat.S_IMODE(self._nodes[path].mode))
+            os.utime(root + path, (FIXED_EPOCH, FIXED_EPOCH))
+        os.chmod(root, 0o755)  # noqa: S103  # `/` in a layer; the store around it is closed to others
+        os.utime(root, (FIXED_EPOCH, FIXED_EPOCH))
+
+    def _lay_file(self, target: bytes, path: bytes, node: _Node) -> None:
+        digest = hashlib.sha256()
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "wb", buffering=0) as file:
+            for piece in _pieces(self._root, path):
+                digest.update(piece)
+                left = memoryview(piece)
+                while left:
+                    left = left[file.write(left) :]
+            os.fchmod(descriptor, stat.S_IMODE(node.mode))
+            os.utime(descriptor, (FIXED_EPOCH, FIXED_EPOCH))
+        if digest.hexdigest() != self._digests[path]:
+            raise _changed(os.fsdecode(self._root + path))
+
+
+def _walk(top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: bytes) -> Iterator[tuple[bytes, _Node]]:
+    """Yield what is below `top`, by paths that begin with a slash; directories that hold something in any case."""
+    found: dict[bytes, _Node] = {}
+    pending = [b""]
+    while pending:
+        directory = pending.pop()
+        with os.scandir(top + directory) as files:
+            for file in files:
+                path = directory + b"/" + file.name
+                if file.path == left_out:
+                    continue
+                mode = file.stat(follow_symlinks=False).st_mode
+                if stat.S_ISDIR(mode):
+                    pending.append(path)
+                is_ignored = ignoring is not None and ignoring.is_ignored(os.fsdecode(path[1:]))
+                if is_ignored and not stat.S_ISDIR(mode):
+                    continue
+                if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+                    what = os.fsdecode(file.path)
+                    emit(Note("warning", f"{what} is neither file, directory nor link, and is left out"))
+                    continue
+                node = _Node(mode, os.readlink(file.path) if stat.S_ISLNK(mode) else b"")
+                if is_ignored:
+                    found[path] = node
+                    continue
+                yield from ((parent, found.pop(parent)) for parent in _and_parents(path) if parent in found)
+                yield path, node
+
+
+def _and_parents(path: bytes) -> Iterator[bytes]:
+    """Yield a path and those of the directories above it, without the root."""
+    while path:
+        yield path
+        path = path.rpartition(b"/")[0]
+
+
+def _pieces(root: bytes, path: bytes) -> Iterator[bytes]:
+    """Yield the file's content. Never waits for, nor reads, what took its place: not a FIFO, not a link's target."""
+    with _explained(root), open(os.open(root + path, _OPEN), "rb", buffering=0) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
+@contextmanager
+def _explained(root: bytes) -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        path = os.fsdecode(error.filename or root)
+        if error.errno in _REPLACED and error.filename != root:
+            raise _changed(path) from error
+        message = f"cannot read {path}, which is part of the build's context: {error.strerror}"
+        raise ConfigError(message, hint="make it readable, or leave it out by .dockerignore") from error
+
+
+def _changed(path: str) -> ConfigError:
+    return ConfigError(f"{path} changed while it was being read", hint="build again when nothing writes to it")
