@@ -20,7 +20,6 @@ _ARCHITECTURES = {
 }
 # image-index.md "platform variants": what an entry without a variant means.
 _DEFAULT_VARIANT = {"arm64": "v8", "arm": "v7", "amd64": "v1"}
-_FORERUNNERS = {"amd64": "386", "arm64": "arm"}
 _KNOWN_VARIANTS = {"arm": ("v5", "v6", "v7", "v8"), "amd64": ("v1", "v2", "v3", "v4")}
 
 
@@ -52,15 +51,13 @@ def of_machine(machine: str) -> Platform:
 
 
 def runs_natively(platform: Platform, machine: Platform) -> bool:
-    """Tell whether `machine` runs programs of `platform` itself: its own, and those of its 32-bit forerunner.
+    """Tell whether steps of `platform` run on `machine` without an emulator.
 
-    Some arm64 machines cannot run arm; the kernel says so when one is started.
+    Not those of a 32-bit forerunner (386 on amd64, arm on arm64): the filter of system calls kills what uses its calls.
     """
-    if platform.os != machine.os:
+    if (platform.os, platform.architecture) != (machine.os, machine.architecture):
         return False
-    if platform.architecture == machine.architecture:
-        return platform.variant is None or platform.variant in runnable_variants(machine)
-    return _FORERUNNERS.get(machine.architecture) == platform.architecture
+    return platform.variant is None or platform.variant in runnable_variants(machine)
 
 
 def runnable_variants(wanted: Platform) -> tuple[str | None, ...]:

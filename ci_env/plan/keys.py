@@ -12,7 +12,7 @@ from ci_env.digest import Digest, Json, canonical_json, key
 from ci_env.plan.chain import last_key
 from ci_env.plan.plan import Copy, Image, Job, Plan, Step
 
-KEY_VERSION = 1
+KEY_VERSION = 2
 
 
 def source_layer(tree: str, *, epoch: int) -> Digest:

@@ -30,7 +30,8 @@ _PIECE = 65536
 _TICK_MS = 500
 _MEASURES = (
     *("user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "uts-namespace", "ipc-namespace"),
-    *("cgroup-namespace", "pivot-root", "capabilities", "no-new-privs", "masked-proc", "own-dev", "session-keyring"),
+    *("cgroup-namespace", "pivot-root", "capabilities", "no-new-privs", "seccomp"),
+    *("masked-proc", "own-dev", "session-keyring"),
 )
 
 
@@ -167,14 +168,14 @@ class NamespaceRunner:
     def _look_around(self, sandbox: Sandbox) -> Surroundings:
         from ci_env_runners import hostfs
         from ci_env_runners.sandbox import Surroundings
-        from ci_env_runners.seccomp import root_emulation
+        from ci_env_runners.seccomp import step_filter
 
         ids = self._launched().ids
         is_connected = sandbox.process.network == "host"
         return Surroundings(
             store=self._store,
             ids=ids.ids,
-            seccomp=root_emulation(os.uname().machine) if ids.mode == "single" else b"",
+            seccomp=step_filter(os.uname().machine, emulates_root=ids.mode == "single"),
             host_image=hostfs.find() if sandbox.rootfs.host else None,
             host_layers=tuple(_host_names(layer) for layer in sandbox.rootfs.lowers) if sandbox.rootfs.host else (),
             host_names=_read("/etc/hosts") if is_connected else "",

@@ -128,7 +128,7 @@ class Spec(NamedTuple):
     ids: int
     """how many user and group ids there are inside, from 0"""
     seccomp: str
-    """a filter in hexadecimal; empty: none"""
+    """a filter in hexadecimal"""
     terminal: bool
     """give the process a terminal of its own"""
 

@@ -56,8 +56,7 @@ def give_up(identity: Identity, *, has_many_ids: bool, seccomp: bytes) -> None:
         os.setresuid(identity.uid, identity.uid, identity.uid)
     syscalls.set_capabilities(kept)
     syscalls.set_no_new_privs()
-    if seccomp:
-        syscalls.load_seccomp(seccomp)
+    syscalls.load_seccomp(seccomp)
 
 
 def _drop(number: int) -> bool:

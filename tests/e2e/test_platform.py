@@ -16,7 +16,7 @@ JOB = 'a: {steps: [{name: look, run: "cat /for"}]}\n'
 FOREIGN = "linux/s390x"
 HERE = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[platform.machine()]
 FORERUNNER = {"x86_64": "linux/386", "aarch64": "linux/arm/v7"}[platform.machine()]
-"""what this machine runs, too: its programs here are this machine's own, which only `/for` tells apart"""
+"""what the machine itself could run; the filter of system calls forbids it"""
 
 
 @pytest.fixture
@@ -43,16 +43,16 @@ def made(actor: CiEnv) -> Project:
 
 def test_a_run_takes_the_image_of_its_platform(made: Project) -> None:
     assert made.run().lines("look") == [HERE]
-    assert made.run("--platform", FORERUNNER).lines("look") == [FORERUNNER]
     assert made.run("--platform", HERE).steps == {"look": "cached"}
-    assert made.run("--platform", FORERUNNER).steps == {"look": "cached"}
-    assert "look: cached" in made.call("explain", "--platform", FORERUNNER).out
+    assert "look: cached" in made.call("explain", "--platform", HERE).out
+    assert f"the platform changed from '{HERE}' to '{FOREIGN}'" in made.call("explain", "--platform", FOREIGN).out
 
 
-def test_what_cannot_run_here_is_said_before_anything_is_done(made: Project) -> None:
-    called = made.call("run", "--platform", FOREIGN)
+@pytest.mark.parametrize("name", [FOREIGN, FORERUNNER])
+def test_what_cannot_run_here_is_said_before_anything_is_done(made: Project, name: str) -> None:
+    called = made.call("run", "--platform", name)
     assert called.code == 3
-    assert f"has no emulator for programs of {FOREIGN}" in called.err
+    assert f"has no emulator for programs of {name}" in called.err
     assert "install qemu-user" in called.err
     assert made.call("image", "ls").out.count("\n") <= 1
     assert json.loads(made.call("run", "--plan", "--platform", FOREIGN).out)["jobs"][0]["image"]["platform"] == FOREIGN

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from ci_env_runners.seccomp import root_emulation
+from ci_env_runners.seccomp import step_filter
 
 needs_x86_64 = pytest.mark.skipif(platform.machine() != "x86_64", reason="the other calls are x86's")
 
@@ -50,7 +50,7 @@ print(ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(
 
 
 def execute(code: str, cwd: Path, *, emulate: bool = True) -> subprocess.CompletedProcess[str]:
-    program = root_emulation(platform.machine()).hex() if emulate else ""
+    program = step_filter(platform.machine(), emulates_root=True).hex() if emulate else ""
     return subprocess.run(
         [sys.executable, "-c", LOAD, program, code], cwd=cwd, capture_output=True, text=True, check=False, timeout=60
     )

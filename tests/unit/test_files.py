@@ -147,7 +147,7 @@ def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         (errno.EDQUOT, "free some space"),
         (errno.EROFS, "a directory of your own"),
         (errno.EACCES, "a directory of your own"),
-        (errno.EIO, None),
+        (errno.EIO, "dmesg"),
     ],
 )
 def test_refusals_are_explained(number: int, hint: str | None) -> None:
