@@ -38,6 +38,7 @@ class Built:
     layers: tuple[PlainLayer, ...]
     config: Mapping[str, Json]
     """the `config` object, whole"""
+    author: str | None
     history: tuple[tuple[str, bool], ...]
     """for each instruction: how it was written, and whether it made no layer"""
     platform: Platform
@@ -68,6 +69,7 @@ def _config(base: Base | None, built: Built) -> Json:
         about |= {"variant": platform.variant} if platform.variant else {}
     return {
         "created": built.created,
+        **({"author": built.author} if built.author else {}),
         **about,
         "config": built.config,
         "rootfs": {

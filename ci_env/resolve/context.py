@@ -38,6 +38,11 @@ class Ignoring(Protocol):
         """Tell whether a file or directory is left out."""
         ...
 
+    @property
+    def has_exceptions(self) -> bool:
+        """Tell whether a directory that is left out may have files in it that are not."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Node:
@@ -81,6 +86,10 @@ class Context:
         layer = keys.context_layer(Digest.of(listing), epoch=FIXED_EPOCH)
         self._chosen[layer] = chosen
         return SourceLayer(layer, tuple(sources))
+
+    def chosen(self) -> tuple[Digest, ...]:
+        """Return the layers that were chosen, each once."""
+        return tuple(self._chosen)
 
     def have(self, layer: SourceLayer) -> None:
         """Make sure that a layer that was chosen is in the store."""
@@ -189,11 +198,11 @@ def _walk(top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: bytes) ->
                 if file.path == left_out:
                     continue
                 mode = file.stat(follow_symlinks=False).st_mode
+                is_ignored = ignoring is not None and ignoring.is_ignored(os.fsdecode(path[1:]))
+                if is_ignored and not (stat.S_ISDIR(mode) and ignoring is not None and ignoring.has_exceptions):
+                    continue
                 if stat.S_ISDIR(mode):
                     pending.append(path)
-                is_ignored = ignoring is not None and ignoring.is_ignored(os.fsdecode(path[1:]))
-                if is_ignored and not stat.S_ISDIR(mode):
-                    continue
                 if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
                     what = os.fsdecode(file.path)
                     emit(Note("warning", f"{what} is neither file, directory nor link, and is left out"))

@@ -28,6 +28,10 @@ class Without:
     def is_ignored(self, path: str, /) -> bool:
         return path != self._but and any(path == out or path.startswith(f"{out}/") for out in self._paths)
 
+    @property
+    def has_exceptions(self) -> bool:
+        return bool(self._but)
+
 
 @pytest.fixture
 def layers(tmp_path: Path) -> Generator[Layers]:
