@@ -1,7 +1,7 @@
 """What a Dockerfile says, as data: stages, and once their base is known, what is to be done in each. Pure.
 
-parse.py makes stages of text, evaluate.py operations of a stage. Every value is expanded and every path absolute by
-then, so that what comes after needs to know no Dockerfile.
+parse.py makes stages of text, arguments.py gives them their base, evaluate.py makes operations of a stage. Every value
+is expanded and every path absolute by then, so that what comes after needs to know no Dockerfile.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ class Heredoc:
 
     name: str
     text: str
+    """of `<<-` without the tabs that begin its lines"""
     is_expanded: bool
     """its name was not quoted, so variables in it count"""
 
@@ -45,10 +46,48 @@ class Stage:
     name: str | None
     """of `AS`, in lower case"""
     base: str
-    """an image's name, `scratch`, or an earlier stage's name; global ARGs are expanded"""
+    """an image's name, `scratch`, or an earlier stage's name; global ARGs are expanded in what arguments.py returns"""
     platform: str | None
+    """`os/architecture[/variant]`; likewise"""
     instructions: tuple[Instruction, ...]
     at: str
+    escape: str = "\\"
+    """the letter that takes another one's meaning away"""
+
+
+@dataclass(frozen=True, slots=True)
+class Dockerfile:
+    """A whole file as written."""
+
+    stages: tuple[Stage, ...]
+    """at least one"""
+    arguments: tuple[Instruction, ...]
+    """the ARGs before the first FROM"""
+    escape: str
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """What a stage inherits: from an image's `config`, or from the stage that it begins as."""
+
+    env: Mapping[str, str]
+    user: str
+    workdir: str
+    entrypoint: tuple[str, ...] | None
+    cmd: tuple[str, ...] | None
+    labels: Mapping[str, str]
+    ports: tuple[str, ...]
+    """`number/protocol`"""
+    volumes: tuple[str, ...]
+    stop_signal: str
+    healthcheck: Mapping[str, Json] | None
+    shell: tuple[str, ...]
+    """empty: `/bin/sh -c`"""
+    onbuild: tuple[str, ...]
+    """instructions that come before a stage's own"""
+    arguments: Mapping[str, str]
+    """ARGs in force, where no later ENV has the same name; only a stage hands on such"""
+    author: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +96,7 @@ class Run:
 
     argv: tuple[str, ...]
     env: Mapping[str, str]
-    """ARGs in force and the stage's ENV, which wins"""
+    """ENV and the ARGs in force, of one name the later; below them the proxies given as build arguments"""
     user: str
     """empty: root"""
     workdir: str
@@ -75,15 +114,15 @@ class Copy:
     """Files to copy: COPY, ADD, and the directory that WORKDIR makes (which has no sources)."""
 
     origin: str | None
-    """of `--from`: a stage's name or number, or an image; None: the context"""
+    """of `--from`, as written: a stage's name or number, or an image; None: the context"""
     sources: tuple[str, ...]
     """patterns in the language of Go's filepath.Match, relative to the origin's root, without a leading slash"""
     heredocs: tuple[tuple[str, str], ...]
     """files to make: name and content"""
     destination: str
-    """absolute; a trailing slash says that it is a directory"""
+    """absolute; a trailing slash says that it is a directory, as it must be for several sources"""
     chown: str | None
-    """`user[:group]`, names or numbers; None: root"""
+    """`user[:group]`, names or numbers; None: as in the origin, where all that a context has is root's"""
     chmod: int | None
     is_unpacking: bool
     """ADD: a local tar archive, compressed or not, is unpacked"""
@@ -103,3 +142,5 @@ class Evaluated:
     """the `config` object of the image's configuration (OCI image spec, config.md): Env, Cmd, ..."""
     history: tuple[tuple[str, bool], ...]
     """for each instruction: how it was written, and whether it made no layer (`created_by`, `empty_layer`)"""
+    result: Base
+    """what a stage that begins as this one inherits"""
