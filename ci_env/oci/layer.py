@@ -24,7 +24,7 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _COPY = 2**20
-_MAX_ENTRIES = 2_000_000
+MAX_ENTRIES = 2_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,9 @@ class Applied:
     warnings: tuple[str, ...]
 
 
-def apply(archive: Archive, destination: Path, lowers: Sequence[Path], *, squash_ids: bool) -> Applied:
+def apply(
+    archive: Archive, destination: Path, lowers: Sequence[Path], *, squash_ids: bool, max_entries: int = MAX_ENTRIES
+) -> Applied:
     """Write `archive` into the empty directory `destination`, as the layer on top of `lowers` (bottom first).
 
     Owners are kept, or all become the caller with `squash_ids`. ConfigError for an archive that is damaged or tries
@@ -44,7 +46,7 @@ def apply(archive: Archive, destination: Path, lowers: Sequence[Path], *, squash
     """
     with MergedView(destination, lowers) as view:
         upper = Upper(view, squash_ids=squash_ids)
-        writer = _Writer(archive, view, upper)
+        writer = _Writer(archive, view, upper, max_entries=max_entries)
         for entry in archive:
             writer.put(entry)
         upper.finish()
@@ -73,6 +75,7 @@ class _Writer:
         top: tuple[bytes, ...] = (),
         owner: tuple[int, int] | None = None,
         is_layer: bool = True,
+        max_entries: int = MAX_ENTRIES,
     ) -> None:
         self._archive = archive
         self._view = view
@@ -80,13 +83,14 @@ class _Writer:
         self._top = top
         self._owner = owner
         self._is_layer = is_layer
+        self._max_entries = max_entries
         self.entries = 0
         self.written_bytes = 0
 
     def put(self, entry: Entry) -> None:
         self.entries += 1
-        if self.entries > _MAX_ENTRIES:
-            raise ConfigError(f"the layer has more than {_MAX_ENTRIES} entries")
+        if self.entries > self._max_entries:
+            raise ConfigError(f"the layer has more than {self._max_entries} entries")
         self._view.trim()
         names = _clean(entry.path)
         if not self._is_layer:
@@ -231,6 +235,8 @@ class _Writer:
         kept, left_out = usable_xattrs(entry.xattrs)
         for name in left_out:
             self._upper.warn(f"attribute {name} is left out: it belongs to the machine that the image was built on")
+        if entry.is_redated:
+            self._upper.warn("times before 1901 or after 2446 were moved to those years: filesystems cannot hold them")
         return Metadata(entry.mode, uid, gid, entry.mtime_ns, kept)
 
 

@@ -100,15 +100,20 @@ class MergedView:
         """Follow `names` from `start` (the root) while there are directories; return the last, and the names left.
 
         Symlinks are followed inside the root: `/` starts at it and `..` stays in it. Names are left where the next one
-        is absent or is neither a directory nor a symlink. ConfigError for a loop or an absurdly long way.
+        is absent or is neither a directory nor a symlink; a `..` after such a name takes it back, as text, which is
+        what filepath-securejoin does, and with it the other tools. ConfigError for a loop or an absurdly long way.
         """
         at = start or self.root
         left = list(reversed(names))
+        absent: list[bytes] = []
         links = steps = 0
         while left:
             steps += 1
             name = left.pop()
             if name in (b"", b"."):
+                continue
+            if absent:
+                _walk_absent(absent, name)
                 continue
             if name == b"..":
                 at = self.directory(at.path.rpartition(b"/")[0])
@@ -119,15 +124,15 @@ class MergedView:
                 continue
             target = self._link_target(at, name)
             if target is None:
-                left.append(name)
-                break
+                absent.append(name)
+                continue
             links += 1
             if links > _MAX_LINKS or steps > _MAX_STEPS:
                 raise ConfigError(f"too many symlinks on the way to {shown(b'/'.join(names))} in the image")
             if target.startswith(b"/"):
                 at = self.root
             left.extend(reversed(target.split(b"/")))
-        return at, left[::-1]
+        return at, absent
 
     def directory(self, path: bytes) -> Directory:
         """Return the directory at a real path that is known to be one; KeyError otherwise."""
@@ -178,6 +183,13 @@ class MergedView:
         if found is None or not stat.S_ISLNK(found[1].st_mode):
             return None
         return os.readlink(name, dir_fd=found[0])
+
+
+def _walk_absent(names: list[bytes], name: bytes) -> None:
+    if name == b"..":
+        names.pop()
+    else:
+        names.append(name)
 
 
 def _open_child(parent: Directory, name: bytes, path: bytes) -> Directory | None:

@@ -31,8 +31,8 @@ _MAX_EXTENDED_BYTES = 2**20
 _NO_PAX = Pax()
 _MAX_PATH_BYTES = 4096
 _MAX_LINK_BYTES = 4095  # symlink(2): PATH_MAX with its NUL
+_TIMES_NS = (-(2**31) * 10**9, (2**34 - 2**31 - 1) * 10**9)  # ext4's, fs/ext4/ext4.h: 1901 to 2446
 _MAX_ID = 2**32 - 2  # chown(2): -1 means "leave as it is"
-_TIME_RANGE_S = (-(2**31), 2**34 - 1)  # what ext4 can hold
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,8 @@ class Entry:
     device: tuple[int, int]
     """major, minor"""
     xattrs: Mapping[bytes, bytes]
+    is_redated: bool = False
+    """its time is the nearest that filesystems can hold"""
 
 
 class Archive:
@@ -165,11 +167,12 @@ def _entry(header: Header, pax: Pax, name: bytes | None, link: bytes | None) -> 
         mode=header.mode,
         uid=header.uid if pax.uid is None else pax.uid,
         gid=header.gid if pax.gid is None else pax.gid,
-        mtime_ns=max(_TIME_RANGE_S[0] * 10**9, min(mtime_ns, _TIME_RANGE_S[1] * 10**9)),
+        mtime_ns=max(_TIMES_NS[0], min(mtime_ns, _TIMES_NS[1])),
         size=size if kind == "file" else 0,
         link=(pax.link or link or header.link) if kind in ("symlink", "hardlink") else b"",
         device=header.device,
         xattrs=pax.xattrs,
+        is_redated=not _TIMES_NS[0] <= mtime_ns <= _TIMES_NS[1],
     )
     _check(entry)
     return entry

@@ -25,7 +25,7 @@ from ci_env.digest import Digest
 from ci_env.errors import CiEnvError, ConfigError, HostError, IntegrityError
 from ci_env.files import explained, sync_filesystem
 from ci_env.oci.decompress import decompress
-from ci_env.oci.layer import Applied, apply
+from ci_env.oci.layer import MAX_ENTRIES, Applied, apply
 from ci_env.oci.tar import Archive
 from ci_env.oci.verify import Reader
 
@@ -55,10 +55,20 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def unpack(source: Reader, destination: Path, lowers: Sequence[Path], diff_id: Digest, *, squash_ids: bool) -> Applied:
+def unpack(
+    source: Reader,
+    destination: Path,
+    lowers: Sequence[Path],
+    diff_id: Digest,
+    *,
+    squash_ids: bool,
+    max_bytes: int = _MAX_LAYER_BYTES,
+    max_entries: int = MAX_ENTRIES,
+) -> Applied:
     """Unpack `source`, whose plain content must have the digest `diff_id`, and sync the destination's filesystem."""
-    content = _Hashed(source, diff_id)
-    applied = apply(Archive(_ahead(content)), destination, lowers, squash_ids=squash_ids)
+    content = _Hashed(source, diff_id, max_bytes)
+    archive = Archive(_ahead(content))
+    applied = apply(archive, destination, lowers, squash_ids=squash_ids, max_entries=max_entries)
     content.check()
     sync_filesystem(destination)
     return applied
@@ -67,17 +77,18 @@ def unpack(source: Reader, destination: Path, lowers: Sequence[Path], diff_id: D
 class _Hashed:
     """The plain content of a layer, hashed on its way."""
 
-    def __init__(self, source: Reader, diff_id: Digest) -> None:
+    def __init__(self, source: Reader, diff_id: Digest, max_bytes: int) -> None:
         self._source = source
+        self._max_bytes = max_bytes
         self._diff_id = diff_id
         self._hash = hashlib.new(diff_id.algorithm)
 
     def __iter__(self) -> Iterator[bytes]:
-        left = _MAX_LAYER_BYTES
+        left = self._max_bytes
         for piece in decompress(self._source):
             left -= len(piece)
             if left < 0:
-                raise ConfigError(f"the layer is larger than {_MAX_LAYER_BYTES // 2**30} GiB when unpacked")
+                raise ConfigError(f"the layer is larger than {self._max_bytes / 2**30:g} GiB when unpacked")
             self._hash.update(piece)
             yield piece
 

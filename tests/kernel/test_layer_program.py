@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import signal
@@ -17,11 +19,12 @@ import pytest
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError, HostError, IntegrityError, RegistryError
+from ci_env.oci import unpack as program
 from ci_env.oci import unpacking
 from ci_env.oci.layer import Applied
 from ci_env.oci.verify import Reader
 from tests.layer_directory import as_caller
-from tests.oci_builder import Item, compress, d, f, hard, tar, wh
+from tests.oci_builder import Item, compress, d, entry, f, hard, header, tar, wh
 
 SQUASH = os.geteuid() != 0
 CONTENT = tar([d("etc"), f("etc/motd", "hello"), Item(b"dev/null", b"3", device=(1, 3))])
@@ -143,6 +146,42 @@ def test_a_full_disk(tmp_path: Path) -> None:
     assert error["kind"] == "host"
     assert "No space left on device" in error["message"]
     assert "free some space" in error["hint"]
+
+
+def test_x6_a_filesystem_without_attributes(tmp_path: Path) -> None:
+    attribute = {b"SCHILY.xattr.user.note": b"1"}
+    content = tar([Item(name, b"0", pax=attribute) for name in (b"one", b"two")])
+    namespace = ["unshare", "-Urm"] if SQUASH else ["unshare", "-m"]
+    script = 'mount -t ramfs ramfs "$1" && exec "$2" -m ci_env.oci.unpack --destination "$1" --diff-id "$3"'
+    arguments = [str(tmp_path), sys.executable, Digest.of(content)]
+    argv = [*namespace, "sh", "-c", script, "sh", *arguments]
+    done = subprocess.run(argv, input=content, capture_output=True, check=True, timeout=60)
+    assert json.loads(done.stdout)["warnings"] == ["attribute user.note is left out: the filesystem cannot hold it"]
+
+
+class _Endless:
+    """Gives a start, and then the same piece for ever."""
+
+    def __init__(self, start: bytes, piece: bytes) -> None:
+        self._pieces = itertools.chain([start], itertools.repeat(piece))
+
+    def read(self, size: int, /) -> bytes:
+        return next(self._pieces)
+
+
+def test_z7_too_large(tmp_path: Path) -> None:
+    """A few hundred bytes of gzip are a mebibyte; a second after the limit, at most, it is over."""
+    source = _Endless(gzip.compress(header(Item(b"large", b"0", size=2**40))), gzip.compress(bytes(2**20)))
+    began = time.monotonic()
+    with pytest.raises(ConfigError, match=r"larger than 0\.03125 GiB when unpacked"):
+        program.unpack(source, tmp_path, [], Digest.of(b""), squash_ids=SQUASH, max_bytes=2**25)
+    assert time.monotonic() - began < 1
+
+
+def test_z7_too_many_entries(tmp_path: Path) -> None:
+    source = _Endless(entry(d("once")), entry(d("again")))
+    with pytest.raises(ConfigError, match="more than 1000 entries"):
+        program.unpack(source, tmp_path, [], Digest.of(b""), squash_ids=SQUASH, max_entries=1000)
 
 
 def test_ctrl_c_leaves_no_traceback(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ _files = st.builds(
     mode=st.integers(0, 0o7777),
     uid=st.integers(0, 2**32 - 2),
     gid=st.integers(0, 2**32 - 2),
-    mtime=st.integers(-(2**31), 2**34 - 1),
+    mtime=st.integers(-(2**31), 2**34 - 2**31 - 1),
 )
 _links = st.builds(Item, path=_names, type=st.sampled_from([b"1", b"2"]), link=_names)
 _items = st.lists(_files | _links, max_size=6)

@@ -29,7 +29,7 @@ def entries(draw: st.DrawFn) -> tuple[Entry, bytes]:
         mode=draw(st.integers(0, 0o7777)),
         uid=draw(st.integers(0, 2**32 - 2)),
         gid=draw(st.integers(0, 2**32 - 2)),
-        mtime_ns=draw(st.integers(-(2**31) * 10**9, (2**34 - 1) * 10**9)),
+        mtime_ns=draw(st.integers(-(2**31) * 10**9, (2**34 - 2**31 - 1) * 10**9)),
         size=len(content),
         link=draw(_names) if kind in ("symlink", "hardlink") else b"",
         device=(0, 0),
