@@ -17,12 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from ci_env.digest import Digest
 from ci_env.oci.docker_archive import open_docker_archive
 from ci_env.oci.docker_archive_write import docker_archive
 from ci_env.oci.layout import LayoutSource, open_archive
 from ci_env.oci.layout_write import LayoutTarget, oci_archive
 from ci_env.oci.pull import PulledImage
-from ci_env.oci.reference import parse
+from ci_env.oci.reference import Reference, parse
 from ci_env.oci.registries import Registries
 from ci_env.oci.source import ImageSource
 from ci_env.oci.write import write
@@ -170,26 +171,66 @@ def test_umoci(stores: Stores) -> None:
     assert set(changed) == set(stores.one.view(stores.image)) - {"tmp"} | {"new"}
 
 
+def pushed(stores: Stores, reference: Reference) -> Digest:
+    """Push the image, and return the digest of its manifest there."""
+    with Registries({}, lambda _: None).target(reference, stores.spool("push"), source=None) as target:
+        return write(stores.one.stored(stores.image.manifest, stores.image.chain), target, lambda _: None)
+
+
+def pulled(stores: Stores, reference: Reference) -> PulledImage:
+    with Registries({}, lambda _: None).image(reference) as source:
+        return stores.two.pull(source)
+
+
 def test_a_round_trip_through_a_registry(stores: Stores, registry: RealRegistry) -> None:
     """ci-env to docker-registry to skopeo to a layout, and to docker-registry again, to ci-env."""
-    registries = Registries({}, lambda _: None)
     first, second = (parse(f"{registry.host}/round/{name}:1") for name in ("one", "two"))
-    with registries.target(first, stores.spool("push"), source=None) as target:
-        digest = write(stores.one.stored(stores.image.manifest, stores.image.chain), target, lambda _: None)
+    digest = pushed(stores, first)
     layout = stores.path / "between"
     skopeo(stores.path, "--src-tls-verify=false", f"docker://{first}", f"oci:{layout}:1")
     skopeo(stores.path, "--dest-tls-verify=false", f"oci:{layout}:1", f"docker://{second}")
-    with registries.image(second) as source:
-        pulled = stores.two.pull(source)
-    assert pulled.manifest == digest
-    assert stores.is_same(pulled)
+    back = pulled(stores, second)
+    assert back.manifest == digest
+    assert stores.is_same(back)
 
 
 @pytest.fixture
 def short() -> Generator[Path]:
-    """Give a directory with a short name: podman's may have 50 characters."""
+    """Give a directory with a short name: podman's may have 50 characters, and docker has sockets in its own."""
     with tempfile.TemporaryDirectory(prefix="p", dir="/tmp") as directory:
         yield Path(directory)
+
+
+def podman_in(directory: Path) -> list[object]:
+    storage: list[object] = [
+        "podman",
+        "--root",
+        directory / "root",
+        "--runroot",
+        directory / "run",
+        "--storage-driver",
+        "vfs",
+    ]
+    return [*storage, "--events-backend", "file", "--cgroup-manager", "cgroupfs"]
+
+
+def policy_in(directory: Path) -> Path:
+    policy = directory / "policy.json"
+    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    return policy
+
+
+@pytest.mark.root
+def test_podman_between_two_registries(stores: Stores, registry: RealRegistry, short: Path) -> None:
+    needs("podman", packages="podman")
+    first, second = (parse(f"{registry.host}/podman/{name}:1") for name in ("one", "two"))
+    pushed(stores, first)
+    podman, policy = podman_in(short), policy_in(stores.path)
+    run(*podman, "pull", "--quiet", "--tls-verify=false", "--signature-policy", policy, str(first))
+    run(
+        *podman, "push", "--quiet", "--tls-verify=false", "--signature-policy", policy, str(first), f"docker://{second}"
+    )
+    assert stores.is_same(pulled(stores, second))
 
 
 @pytest.mark.parametrize("kind", ["oci-archive", "docker-archive"])
@@ -197,10 +238,7 @@ def short() -> Generator[Path]:
 @pytest.mark.root
 def test_podman(stores: Stores, short: Path, form: str, kind: str) -> None:
     needs("podman", packages="podman")
-    podman = ["podman", "--root", short / "root", "--runroot", short / "run"]
-    podman += ["--storage-driver", "vfs", "--events-backend", "file", "--cgroup-manager", "cgroupfs"]
-    policy = stores.path / "policy.json"
-    policy.write_text('{"default": [{"type": "insecureAcceptAnything"}]}')
+    podman, policy = podman_in(short), policy_in(stores.path)
     theirs = stores.path / "theirs"
     loaded = run(*podman, "load", "--signature-policy", policy, "-i", stores.write(form, "ours"))
     name = loaded.rpartition(" ")[2]
@@ -234,11 +272,23 @@ def wait(argv: Sequence[str], process: subprocess.Popen[bytes], log: Path) -> No
 
 
 @pytest.mark.root
-def test_docker(stores: Stores) -> None:
+def test_docker(stores: Stores, short: Path) -> None:
     needs("docker", "dockerd", packages="docker.io")
-    with dockerd(stores.path / "docker") as docker:
+    with dockerd(short / "docker") as docker:
         for form in ("docker-archive", "oci-archive"):
             docker("load", "-i", stores.write(form, f"ours-{form}"))
             docker("save", "-o", stores.path / "theirs", NAME)
             docker("rmi", NAME)
             assert stores.is_same(stores.read("docker-archive", stores.path / "theirs", NAME))
+
+
+@pytest.mark.root
+def test_docker_between_two_registries(stores: Stores, registry: RealRegistry, short: Path) -> None:
+    needs("docker", "dockerd", packages="docker.io")
+    first, second = (parse(f"{registry.host}/docker/{name}:1") for name in ("one", "two"))
+    pushed(stores, first)
+    with dockerd(short / "docker") as docker:
+        docker("pull", "--quiet", str(first))
+        docker("tag", str(first), str(second))
+        docker("push", "--quiet", str(second))
+    assert stores.is_same(pulled(stores, second))
