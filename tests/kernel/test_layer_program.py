@@ -200,12 +200,6 @@ def test_ctrl_c_leaves_no_traceback(tmp_path: Path) -> None:
         assert program.stderr.read() == b""
 
 
-def test_m6_closed_directories_are_no_obstacle(tmp_path: Path) -> None:
-    closed = [d("closed", mode=0), d("closed/in", mode=0), f("closed/in/file", "x")]
-    unpack(tar(closed), tmp_path / "one")
-    assert os.lstat(tmp_path / "one" / "closed").st_mode & 0o777 == 0
-
-
 def test_many_lowers_and_deep_directories(tmp_path: Path) -> None:
     path = "/".join("abcdefghijklmnopqrst")
     lowers: list[Path] = []
