@@ -1,6 +1,7 @@
 """The error tree. Owns every failure a user can meet, and its exit code.
 
     CiEnvError
+    ├── BuildFailed      1  a step has failed in the build of an image that a pipeline needs
     ├── ConfigError      2  the user's file or arguments are wrong
     ├── HostError        3  this machine lacks something (kernel, set-up, space)
     ├── RegistryError    4  a registry or the network failed; another try may help
@@ -38,6 +39,12 @@ class ConfigError(CiEnvError):
     def __init__(self, message: str, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(f"{where}: {message}" if where else message, hint=hint)
         self.where = where
+
+
+class BuildFailed(CiEnvError):
+    """An image could not be built, since a step of its own has failed; that step was told of."""
+
+    exit_code = EXIT_STEP_FAILED
 
 
 class HostError(CiEnvError):

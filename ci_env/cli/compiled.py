@@ -9,9 +9,11 @@ from pathlib import Path
 from ci_env import source
 from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
+from ci_env.cli.interrupt import Interruption
 from ci_env.cli.opened import Opened
 from ci_env.cli.platform import this_machine
 from ci_env.digest import Digest, key
+from ci_env.errors import ConfigError
 from ci_env.events import Emit
 from ci_env.frozen import dataclass, replace
 from ci_env.oci.platform import Platform
@@ -25,6 +27,7 @@ from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key
 
 _IMAGE = "--image"
+_DOCKERFILE = "dockerfile:"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,11 @@ class Compiled:
     sources: SourceLayers
 
 
-def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
-    """Return the plan that `request` asks for. Everything that decides the result has been looked at then."""
+def compile_request(request: Request, opened: Opened, emit: Emit, interruption: Interruption) -> Compiled:
+    """Return the plan that `request` asks for. Everything that decides the result has been looked at then.
+
+    Images that are to be built have been built: BuildFailed where a step of one has failed.
+    """
     pipeline = _with_image(_load(request.file, opened), request.image)
     jobs = choose_jobs(pipeline, request.jobs)
     root = source.find(request.file.absolute().parent, _fallback(request.file))
@@ -72,14 +78,42 @@ def compile_request(request: Request, opened: Opened, emit: Emit) -> Compiled:
         emit=emit,
     )
     selections = sources.select(jobs)
-    images = _resolve(request, jobs, resolver, emit)
+    images = _resolve(request, jobs, resolver, opened, emit, interruption)
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
     return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
 
 
-def _resolve(request: Request, jobs: Sequence[Job], resolver: ImageResolver, emit: Emit) -> Mapping[str, ResolvedImage]:
-    """Return the image of each name in `jobs`: as the lockfile says, where there is one or must be."""
+def _resolve(
+    request: Request,
+    jobs: Sequence[Job],
+    resolver: ImageResolver,
+    opened: Opened,
+    emit: Emit,
+    interruption: Interruption,
+) -> Mapping[str, ResolvedImage]:
+    """Return the image of each name in `jobs`: built, or as the lockfile says, where there is one or must be."""
     named = {job.image: job.at for job in reversed(jobs)}  # of jobs with the same image, errors name the first
+    files = {image: named.pop(image) for image in tuple(named) if image.startswith(_DOCKERFILE)}
+    if not files:
+        return _find(request, named, resolver, emit)
+    from ci_env.cli.built import build_for
+
+    if request.is_locked:
+        image, at = next(iter(files.items()))
+        message = (
+            f"{at}: the image {image!r} is built from others, which no lockfile holds, and --locked runs nothing else"
+        )
+        raise ConfigError(message, hint="build and push it, and name it by its digest")
+    found = _find(request, named, resolver, emit)
+    top = request.file.parent
+    built = {image: build_for(image, at, top, opened, resolver, emit, interruption) for image, at in files.items()}
+    return {**found, **built}
+
+
+def _find(
+    request: Request, named: Mapping[str, str], resolver: ImageResolver, emit: Emit
+) -> Mapping[str, ResolvedImage]:
+    """Return the images that are not built; `named` says where the pipeline file names each."""
     place = pipeline_file.lockfile_of(request.file)
     if not request.is_locked and not os.path.lexists(place):
         return {image: resolver.resolve(image, at=at) for image, at in named.items()}
@@ -87,7 +121,7 @@ def _resolve(request: Request, jobs: Sequence[Job], resolver: ImageResolver, emi
 
     locked = LockedImages(place, resolver, emit)
     if request.is_locked:
-        locked.require(job.image for job in jobs)
+        locked.require(named)
     return {image: locked.resolve(image, at=at) for image, at in named.items()}
 
 

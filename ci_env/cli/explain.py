@@ -44,8 +44,8 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.file, (), arguments.image, is_offline=False, is_renewed=False, platform=arguments.platform
     )
     view = choose("plain", stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
-    with interruptible(), opened() as everything, view as emit:
-        compiled = compile_request(request, everything, emit)
+    with interruptible() as interruption, opened() as everything, view as emit:
+        compiled = compile_request(request, everything, emit, interruption)
         asking = _Asking(compiled, everything, Steps(everything.store))
         chosen = list(_choose(compiled, arguments.step))
         sys.stdout.writelines(f"{line}\n" for job, step in chosen for line in asking.explain(job, step))

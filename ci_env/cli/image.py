@@ -1,9 +1,10 @@
-"""`ci-env image`: the images in the store. Brings them in, writes them elsewhere, lists, shows and forgets them."""
+"""`ci-env image`: the images in the store. Builds, brings, writes them elsewhere, lists, shows and forgets them."""
 
 from __future__ import annotations
 
 import argparse
 import importlib
+import os
 from typing import Protocol, cast
 
 from ci_env.cli.platform import add_argument as add_platform
@@ -16,13 +17,14 @@ _MODULES = {
     "import": "bringing",
     "export": "writing",
     "push": "writing",
+    "build": "building",
 }
 _PLACES = "oci:DIR[:TAG], oci-archive:FILE[:TAG] or docker-archive:FILE[:NAME]"
 _IMAGE = "an image's name as `ls` shows it, or the beginning of its digest"
 
 
 class _Module(Protocol):
-    def run(self, arguments: argparse.Namespace) -> None: ...
+    def run(self, arguments: argparse.Namespace) -> int | None: ...
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,15 +63,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     pushed.add_argument("image", metavar="IMAGE", help=_IMAGE)
     pushed.add_argument("target", metavar="REF", nargs="?", help="what to call it there (default: IMAGE)")
-    for action in (pulled, imported):
+    built = actions.add_parser(
+        "build",
+        help="build from a Dockerfile",
+        description="Build an image from a Dockerfile, step by step, with the cache and the records of `ci-env run`.",
+    )
+    _add_build_arguments(built)
+    for action in (pulled, imported, built):
         add_platform(action)
     formats = ("auto", "rich", "plain", "json")
-    for action in (pulled, imported, exported, pushed):
+    for action in (pulled, imported, exported, pushed, built):
         action.add_argument("--format", choices=formats, default="auto", help="how to show progress (default: auto)")
 
 
+def _add_build_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "context", metavar="CONTEXT", nargs="?", default=".", help="directory to copy from (default: .)"
+    )
+    parser.add_argument("-f", "--file", metavar="FILE", help="the Dockerfile (default: CONTEXT/Dockerfile)")
+    parser.add_argument("-t", "--tag", metavar="NAME", help="what `image:` is to call it (default: its path)")
+    parser.add_argument("--target", metavar="STAGE", help="build this stage (default: the last)")
+    parser.add_argument(
+        "--build-arg", metavar="NAME=VALUE", action="append", type=_assignment, default=[], help="value of an ARG"
+    )
+    parser.add_argument("--no-cache", action="store_true", help="run every step, whatever earlier builds have left")
+    parser.add_argument("--offline", action="store_true", help="ask no registry; base images must be in the store")
+    parser.add_argument("--pull", action="store_true", help="ask registries what tags mean now")
+    networks = "of a RUN that does not say (default: host)"
+    parser.add_argument("--network", choices=("none", "host"), default="host", help=f"the network {networks}")
+
+
+def _assignment(text: str) -> tuple[str, str | None]:
+    """Return a build argument; one without a value has that of the environment's variable, if any, as in docker."""
+    name, is_given, value = text.partition("=")
+    if not name:
+        raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
+    return name, value if is_given else os.environ.get(name)
+
+
 def run(arguments: argparse.Namespace) -> int:
-    """Do what is asked for."""
+    """Do what is asked for; 1 where a step of a build has failed."""
     name = f"ci_env.cli.images.{_MODULES[arguments.action]}"
-    cast("_Module", importlib.import_module(name)).run(arguments)
-    return 0
+    return cast("_Module", importlib.import_module(name)).run(arguments) or 0

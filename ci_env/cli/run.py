@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ci_env.cli.compiled import Request
+    from ci_env.cli.interrupt import Interruption
     from ci_env.cli.opened import Opened
     from ci_env.events import Emit
 
@@ -64,12 +65,12 @@ def run(arguments: argparse.Namespace) -> int:
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible() as interruption, opened() as everything, view as emit:
         if arguments.plan:
-            return _print_plan(request, everything, emit)
+            return _print_plan(request, everything, emit, interruption)
         service = adapter(os.environ)
         if service is not None and arguments.format == "auto":
             emit = service.reporter(os.environ, _write)
         context: Mapping[str, str] = service.context(os.environ) if service else {}
-        compiled = compile_request(request, everything, emit)
+        compiled = compile_request(request, everything, emit, interruption)
         parallel = arguments.parallel or len(os.sched_getaffinity(0))
         is_caching = not arguments.no_cache
         work = Work(compiled.plan, compiled.file, compiled.project, compiled.sources.have)
@@ -85,13 +86,13 @@ def _write(text: str) -> None:
     sys.stdout.flush()
 
 
-def _print_plan(request: Request, opened: Opened, emit: Emit) -> int:
+def _print_plan(request: Request, opened: Opened, emit: Emit, interruption: Interruption) -> int:
     import json
 
     from ci_env import codec
     from ci_env.cli.compiled import compile_request
 
-    plan = compile_request(request, opened, emit).plan
+    plan = compile_request(request, opened, emit, interruption).plan
     sys.stdout.write(json.dumps(codec.encode(plan), indent=2) + "\n")
     return 0
 

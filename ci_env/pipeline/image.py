@@ -7,9 +7,10 @@ from typing import Literal, cast
 
 from ci_env.frozen import dataclass
 
-Kind = Literal["registry", "oci", "oci-archive", "docker-archive", "host"]
+Kind = Literal["registry", "oci", "oci-archive", "docker-archive", "dockerfile", "host"]
 
-_SCHEME = re.compile(r"(oci|oci-archive|docker-archive):(?P<rest>.*)\Z", re.DOTALL)
+_SCHEME = re.compile(r"(oci|oci-archive|docker-archive|dockerfile):(?P<rest>.*)\Z", re.DOTALL)
+_EXAMPLES = {"dockerfile": "ci/Dockerfile"}
 _TAG = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}\Z")
 
 
@@ -19,7 +20,7 @@ class ImageName:
 
     kind: Kind
     place: str
-    """the reference in a registry, the directory or the file; empty for the host"""
+    """the reference in a registry, the directory or the file (of a Dockerfile, that itself); empty for the host"""
     tag: str | None
     """chooses among the images of a directory or file, in a docker archive by `name[:tag]`; None: the only one"""
 
@@ -32,10 +33,16 @@ def parse_image(text: str) -> ImageName:
     if match is None:
         return ImageName("registry", text, None)
     kind = cast("Kind", match[1])
-    place, tag = _split_name(match["rest"]) if kind == "docker-archive" else _split_tag(match["rest"])
+    place, tag = _split(kind, match["rest"])
     if not place:
-        raise ValueError(f"`{kind}:` needs a path, as in `{kind}:build/image`")
+        raise ValueError(f"`{kind}:` needs a path, as in `{kind}:{_EXAMPLES.get(kind, 'build/image')}`")
     return ImageName(kind, place, tag)
+
+
+def _split(kind: Kind, rest: str) -> tuple[str, str | None]:
+    if kind == "dockerfile":
+        return rest, None
+    return _split_name(rest) if kind == "docker-archive" else _split_tag(rest)
 
 
 def _split_name(rest: str) -> tuple[str, str | None]:

@@ -110,7 +110,7 @@ class Job(Section):
     """Steps that run in order in one root file system."""
 
     image: Optional[str] = Field(default=None, examples=["python:3.13-slim", "host", "oci:build/image"])
-    """What the rootfs begins as: a registry's image, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE` or `host`."""
+    """A registry's image, `oci:DIR`, `oci-archive:FILE`, `docker-archive:FILE`, `dockerfile:FILE` or `host`."""
     matrix: Matrix = Field(default={}, examples=[{"python": ["3.12", "3.13"]}])
     """Values to run the job with, once for each combination."""
     needs: list[str] = Field(default=[], examples=[["build"]])

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from ci_env.oci.registries import Registries
     from ci_env.oci.source import ImageSource
 
+_BUILD = "build it by a name of its own (`ci-env image build -t NAME`), and name that"
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -69,6 +71,8 @@ class ImageResolver:
     def resolve(self, text: str, *, at: str) -> ResolvedImage:
         """Return the image that `text` names; errors say that it was asked for `at` this place of the pipeline file."""
         name = parse_image(text)
+        if name.kind == "dockerfile":
+            raise ConfigError(f"{at}: {text!r} is an image to be built, which none can stand on", hint=_BUILD)
         if name.kind == "host":
             self._check_host(at)
             image = Image(text, None, (), self._host_fingerprint(), str(self.platform))
@@ -80,9 +84,7 @@ class ImageResolver:
             with told_where(text, at), self._source(name) as source:
                 result = self._pull(text, source)
             self._images.save(result_key, result)
-        image = Image(text, result.manifest, result.chain, None, result.platform)
-        env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
-        return ResolvedImage(image, env, result.user, result.workdir)
+        return resolved(text, result)
 
     def bring(self, text: str, name: str | None) -> ImageResult:
         """Have the image that `text` names in the store, looked for anew, and have `name` mean it from now on.
@@ -93,12 +95,16 @@ class ImageResolver:
         with _told(text), self._source(place) as source:
             result = replace(self._pull(text, source), reference=name or _own_name(source) or text)
         is_named = result.reference != text
-        result_key = self._key(ImageName("registry", result.reference, None) if is_named else place)
+        self.keep(result, ImageName("registry", result.reference, None) if is_named else place)
+        return result
+
+    def keep(self, result: ImageResult, place: ImageName) -> None:
+        """Have `place` mean an image of the store, and have no other one its name."""
+        result_key = self._key(place)
         self._images.save(result_key, result)
         for other_key, other in self._images.all():  # what lay in the directory or file before
             if other.reference == result.reference and other.platform == result.platform and other_key != result_key:
                 self._images.remove(other_key)
-        return result
 
     def _check_host(self, at: str) -> None:
         """Raise ConfigError where this machine's operating system is not for the platform."""
@@ -124,6 +130,8 @@ class ImageResolver:
         path = self._wanted.directory / name.place
         if name.kind == "registry":
             return []
+        if name.kind == "dockerfile":
+            return [str(path)]
         try:
             if name.kind == "oci":
                 return [str(path), Digest.of((path / "index.json").read_bytes())]
@@ -182,6 +190,13 @@ class ImageResolver:
         from ci_env.oci.registries import Registries
 
         return Registries(os.environ, self._emit)
+
+
+def resolved(text: str, result: ImageResult) -> ResolvedImage:
+    """Return an image of the store as a plan knows it; `text` is what names it there."""
+    image = Image(text, result.manifest, result.chain, None, result.platform)
+    env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
+    return ResolvedImage(image, env, result.user, result.workdir)
 
 
 def _own_name(source: ImageSource) -> str | None:

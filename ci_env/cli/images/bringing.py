@@ -47,12 +47,13 @@ def run(arguments: argparse.Namespace) -> None:
 def _check_registry(text: str) -> None:
     name = _parsed(text)
     if name.kind != "registry":
-        hint = f"$ ci-env image import {text}" if name.kind != "host" else "it needs no pull"
+        hints = {"host": "it needs no pull", "dockerfile": f"$ ci-env image build -f {name.place}"}
+        hint = hints.get(name.kind, f"$ ci-env image import {text}")
         raise ConfigError(f"{text!r} is in no registry", hint=hint)
 
 
 def _check_place(source: str, name: str | None) -> None:
-    if _parsed(source).kind in ("registry", "host"):
+    if _parsed(source).kind in ("registry", "host", "dockerfile"):
         hint = "$ ci-env image pull REF" if _parsed(source).kind == "registry" else None
         raise ConfigError(f"{source!r} is neither a layout nor an archive", hint=hint)
     if name is not None and _parsed(name).kind != "registry":

@@ -90,7 +90,7 @@ def _place(text: str) -> ImageName:
         name = parse_image(text)
     except ValueError as error:
         raise ConfigError(str(error)) from error
-    if name.kind in ("registry", "host"):
+    if name.kind in ("registry", "host", "dockerfile"):
         hint = "write oci:DIR, oci-archive:FILE or docker-archive:FILE; `ci-env image push` writes to registries"
         raise ConfigError(f"{text!r} is neither a layout nor an archive", hint=hint)
     if name.kind == "docker-archive" and name.tag:
