@@ -370,7 +370,7 @@ def buildah(made: Project, path: Path) -> dict[str, Node]:
 
     shutil.copytree(
         made.ci_env.home / "layout", path / "layout"
-    )  # it makes a name of the path, which must be fit for it
+    )  # a path that is fit to be a name
     pulled = call("pull", "--signature-policy", policy, f"oci:{path}/layout:1").splitlines()[-1]
     call("tag", pulled, "localhost/base:1")
     bud = ["bud", "--signature-policy", policy, "--isolation", "chroot", "--pull-never", "--format", "oci"]
