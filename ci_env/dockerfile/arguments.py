@@ -67,7 +67,7 @@ def expand_at(text: str, env: Mapping[str, str], *, escape: str, at: str) -> str
 
 def _declared(instruction: Instruction, escape: str) -> set[str]:
     if instruction.keyword == "ONBUILD":
-        instruction = read_trigger(instruction)
+        instruction = read_trigger(instruction, escape=escape)
     if instruction.keyword != "ARG":
         return set()
     return {name for name, _ in read_arguments(instruction, escape=escape)}

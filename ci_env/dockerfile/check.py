@@ -26,7 +26,7 @@ def check(instruction: Instruction, *, escape: str) -> None:
         case "HEALTHCHECK":
             read_healthcheck(instruction)
         case "ONBUILD":
-            check(read_trigger(instruction), escape=escape)
+            check(read_trigger(instruction, escape=escape), escape=escape)
         case "RUN":
             _check_run(instruction)
         case "SHELL":
@@ -35,10 +35,10 @@ def check(instruction: Instruction, *, escape: str) -> None:
             forms.read_one(instruction, "a value")
 
 
-def read_trigger(instruction: Instruction) -> Instruction:
+def read_trigger(instruction: Instruction, *, escape: str) -> Instruction:
     """Return the instruction that ONBUILD keeps for later."""
     text, at = forms.read_one(instruction, "an instruction"), instruction.at
-    trigger = split_instruction(text, instruction.heredocs, at=at)
+    trigger = split_instruction(text, instruction.heredocs, escape=escape, at=at)
     if trigger.keyword in {"FROM", "MAINTAINER", "ONBUILD"}:
         raise ConfigError(f"ONBUILD cannot keep {trigger.keyword} for later", where=at)
     return trigger

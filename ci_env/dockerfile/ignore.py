@@ -22,7 +22,7 @@ from ci_env.frozen import dataclass
 _TOKEN = re.compile(
     r"""
     (?P<directories> (?:\*\*/)*\*\*/ )
-    | (?P<several> \*\*+ )
+    | (?P<several> \*\* )
     | (?P<star> \* )
     | (?P<any> \? )
     | \[ (?P<negated> \^? ) (?P<letters> (?: \\. | [^\\\]] )+ ) \]
@@ -83,13 +83,15 @@ def _rules(line: str, *, at: str) -> Iterator[Rule]:
     if not pattern:
         return
     is_exception = pattern.startswith("!")
-    pattern = _clean(pattern.removeprefix("!").strip(SPACES))
+    pattern = pattern.removeprefix("!").strip(SPACES)
     if not pattern:
-        raise ConfigError("`!` without a pattern" if is_exception else f"`{line.strip()}` names everything", where=at)
+        raise ConfigError("`!` without a pattern", where=at)
     try:
-        yield Rule(_expression(pattern, has_directories=True), is_exception)
+        expression = _expression(_clean(pattern).strip(SPACES), has_directories=True)
     except ValueError as error:
         raise ConfigError(str(error), where=at) from error
+    if expression:  # the root, as `/` or `.`, is always there
+        yield Rule(expression, is_exception)
 
 
 def _clean(pattern: str) -> str:

@@ -10,9 +10,9 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ci_env.dockerfile.model import Heredoc, Instruction
-from ci_env.dockerfile.words import SPACES, WordError, expand_words, raw_words
+from ci_env.dockerfile.words import SPACES, WordError, name_words, raw_words
 from ci_env.errors import ConfigError
-from ci_env.frozen import dataclass
+from ci_env.frozen import dataclass, replace
 from ci_env.pipeline.suggest import did_you_mean
 
 KEYWORDS = (
@@ -25,6 +25,7 @@ _DIRECTIVES = frozenset({"check", "escape", "syntax"})
 _SYNTAX = re.compile(r"(docker\.io/)?docker/dockerfile(-upstream)?(:[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 _GAP = re.compile(r"[\t\v\f\r ]+")
 _HEREDOC = re.compile(r"\d*<<(?P<chomp>-?)[\t\n\f\r ]*(?P<name>[^<\t\n\f\r ][^<]*)")
+_ASCII_SPACES = "\t\n\v\f\r "
 _WITH_HEREDOCS = frozenset({"ADD", "COPY", "RUN"})
 
 
@@ -45,13 +46,13 @@ def read_lines(text: str, *, file: str) -> Written:
     return Written(tuple(_instructions(lines, escape)), escape)
 
 
-def split_instruction(line: str, heredocs: Sequence[Heredoc], *, at: str) -> Instruction:
+def split_instruction(line: str, heredocs: Sequence[Heredoc], *, escape: str, at: str) -> Instruction:
     """Return the instruction on one line, of which `heredocs` have been taken out; ConfigError if there is no such."""
     keyword, *rest = _GAP.split(line.strip(SPACES), maxsplit=1)
     known = keyword.upper()
     if known not in KEYWORDS:
         raise ConfigError(f"unknown instruction `{keyword[:40]}`{did_you_mean(known, KEYWORDS)}", where=at)
-    flags, text = _split_flags(rest[0] if rest else "")
+    flags, text = _split_flags(rest[0] if rest else "", escape)
     return Instruction(known, tuple(flags), text.strip(SPACES), tuple(heredocs), at)
 
 
@@ -61,7 +62,7 @@ def heredoc_start(word: str) -> tuple[str, bool, bool] | None:
     if match is None:
         return None
     try:
-        names = expand_words(match["name"], {}, escape="\\")
+        names = name_words(match["name"])
         raw = raw_words(match["name"])
     except WordError:
         return None
@@ -133,9 +134,9 @@ def _instructions(lines: _Lines, escape: str) -> Iterator[Instruction]:
         joined = _joined(line.lstrip(SPACES), lines, escape)
         if not joined.strip(SPACES):
             raise ConfigError(f"a `{escape}` continues a line without an instruction", where=at)
-        instruction = split_instruction(joined, (), at=at)
+        instruction = split_instruction(joined, (), escape=escape, at=at)
         heredocs = tuple(_heredocs(instruction, joined, lines))
-        yield split_instruction(joined, heredocs, at=at) if heredocs else instruction
+        yield replace(instruction, heredocs=heredocs)
 
 
 def _joined(line: str, lines: _Lines, escape: str) -> str:
@@ -185,13 +186,13 @@ def _heredoc_text(name: str, lines: _Lines, *, is_chomped: bool, at: str) -> str
     raise ConfigError(f"the heredoc `{name[:40]}` is not ended", where=at)
 
 
-def _split_flags(text: str) -> tuple[list[tuple[str, str]], str]:
+def _split_flags(text: str, escape: str) -> tuple[list[tuple[str, str]], str]:
     """Return the `--name=value` that come first, without their quotes, and the rest."""
     flags: list[tuple[str, str]] = []
-    text = text.lstrip(SPACES)
+    text = text.lstrip(_ASCII_SPACES)
     while text.startswith("--"):
-        word, text = _flag(text)
-        text = text.lstrip(SPACES)
+        word, text = _flag(text, escape)
+        text = text.lstrip(_ASCII_SPACES)
         if word == "--":
             break
         name, equals, value = word.removeprefix("--").partition("=")
@@ -199,14 +200,14 @@ def _split_flags(text: str) -> tuple[list[tuple[str, str]], str]:
     return flags, text
 
 
-def _flag(text: str) -> tuple[str, str]:
-    r"""Return the first word and what follows; here the escape is always `\`."""
+def _flag(text: str, escape: str) -> tuple[str, str]:
+    """Return the first word, without its quotes and escapes, and what follows."""
     word: list[str] = []
     quote, at = "", 0
-    while at < len(text) and (quote or text[at] not in SPACES):
+    while at < len(text) and (quote or text[at] not in _ASCII_SPACES):
         letter = text[at]
         at += 1
-        if letter == "\\":
+        if letter == escape:
             word.append(text[at : at + 1])
             at += 1
         elif letter == quote:

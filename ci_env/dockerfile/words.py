@@ -27,7 +27,7 @@ _DIGITS = re.compile(r"\d+")
 _NAME = re.compile(r"\w+")
 _SPECIAL = frozenset("@*#?-$!")
 
-Mode = Literal["word", "document", "raw"]
+Mode = Literal["word", "document", "raw", "name"]
 
 
 class WordError(ValueError):
@@ -52,6 +52,11 @@ def expand_document(text: str, env: Mapping[str, str]) -> str:
 def raw_words(text: str) -> tuple[str, ...]:
     """Split likewise, but keep quotes, escapes and variables as they are; spaces after `<<` do not end a word."""
     return _Lexer(text, {}, "\\", "raw").run()[1]
+
+
+def name_words(text: str) -> tuple[str, ...]:
+    """Split as raw_words does, and take quotes and escapes away: what the name of a heredoc is."""
+    return _Lexer(text, {}, "\\", "name").run()[1]
 
 
 def split(text: str, *, escape: str) -> list[str]:
@@ -129,8 +134,11 @@ class _Lexer:
         self._at += 1
         return letter
 
-    def _until(self, stop: str, *, keeps_escapes: bool) -> tuple[str, tuple[str, ...]]:
-        """Return what comes before `stop` (empty: the end), which is consumed, as one text and as words."""
+    def _until(self, stop: str, *, keeps_escapes: bool, is_pattern: bool = False) -> tuple[str, tuple[str, ...]]:
+        """Return what comes before `stop` (empty: the end), which is consumed, as one text and as words.
+
+        In a pattern, a quoted escape is doubled, so that it stands for itself.
+        """
         result: list[str] = []
         words = _Words()
         while (letter := self._peek()) and letter != stop:
@@ -138,9 +146,9 @@ class _Lexer:
                 piece = self._variable()
                 words.add(piece)
             elif letter in "'\"" and self._mode != "document":
-                piece = self._quoted(keeps_escapes=keeps_escapes)
+                piece = self._quoted(keeps_escapes=keeps_escapes, is_pattern=is_pattern)
                 words.add_raw(piece)
-            elif letter == "<" and self._mode == "raw":
+            elif letter == "<":
                 piece = self._heredoc_mark()
                 words.add_raw(piece)
             elif letter == self._escape:
@@ -173,9 +181,12 @@ class _Lexer:
                 self._next()
         return self._text[start : self._at]
 
-    def _quoted(self, *, keeps_escapes: bool) -> str:
+    def _quoted(self, *, keeps_escapes: bool, is_pattern: bool) -> str:
         quote = self._next()
-        inside = self._single() if quote == "'" else self._double(keeps_escapes=keeps_escapes)
+        if quote == '"':
+            inside = self._double(keeps_escapes=keeps_escapes)
+        else:
+            inside = self._single().replace(self._escape, self._escape * (2 if is_pattern else 1))
         return f"{quote}{inside}{quote}" if self._mode == "raw" else inside
 
     def _single(self) -> str:
@@ -195,8 +206,9 @@ class _Lexer:
                 result.append(self._bounded(self._variable()))
                 continue
             self._next()
-            if letter == self._escape and self._peek() and self._peek() in f'"${self._escape}':
-                letter = (letter if keeps_escapes else "") + self._next()
+            if letter == self._escape and (following := self._peek()):
+                is_escaping = following in f'"${self._escape}'
+                letter = (letter if keeps_escapes else "") + (self._next() if is_escaping else letter)
             result.append(letter)
         self._next()
         return "".join(result)
@@ -215,7 +227,7 @@ class _Lexer:
                 raise WordError(f"`${{...}}` is nested more than {_MAX_DEPTH} deep")
             name, value = self._braced()
             self._depth -= 1
-        return self._text[start : self._at] if self._mode == "raw" else value
+        return self._text[start : self._at] if self._mode in {"raw", "name"} else value
 
     def _name(self) -> str:
         letter = self._peek()
@@ -238,8 +250,8 @@ class _Lexer:
         operator = self._next() if counts_empty else modifier
         if not operator:
             raise WordError("`}` is missing in `${...}`")
-        if operator in {"#", "%"}:
-            return name, self._trimmed(value or "", operator)
+        if modifier in {"#", "%"}:
+            return name, self._trimmed(value or "", modifier)
         if operator not in {"-", "+", "?"}:
             raise WordError(f"`{modifier + operator if counts_empty else modifier}` is unknown in `${{{name}...}}`")
         word, _ = self._until("}", keeps_escapes=False)
@@ -250,12 +262,12 @@ class _Lexer:
             return word if is_set else ""
         if is_set:
             return self._env[name]
-        if operator == "?" and self._mode != "raw":
+        if operator == "?" and self._mode not in {"raw", "name"}:
             raise WordError(f"{name}: {word or ('must not be empty' if name in self._env else 'must be set')}")
         return word if operator == "-" else ""
 
     def _trimmed(self, value: str, operator: str) -> str:
-        word, _ = self._until("}", keeps_escapes=True)
+        word, _ = self._until("}", keeps_escapes=True, is_pattern=True)
         is_longest = word.startswith(operator)
         try:
             return glob.trim(value, word[is_longest:], is_end=operator == "%", is_longest=is_longest)
@@ -266,7 +278,7 @@ class _Lexer:
         is_all = self._peek() == "/"
         if is_all:
             self._next()
-        pattern, _ = self._until("/", keeps_escapes=True)
+        pattern, _ = self._until("/", keeps_escapes=True, is_pattern=True)
         word, _ = self._until("}", keeps_escapes=True)
         try:
             return glob.replace(value, pattern, word, is_all=is_all)

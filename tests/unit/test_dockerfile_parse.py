@@ -71,6 +71,8 @@ def test_flags(text: str, flags: tuple[tuple[str, str], ...], rest: str) -> None
         ("RUN << EOF\na\nEOF", [Heredoc("EOF", "a\n", True)]),
         ("RUN <<-EOF\n\ta\n \tb\n\tEOF", [Heredoc("EOF", "a\n \tb\n", True)]),
         ("RUN 3<<EOF\na\nEOF", [Heredoc("EOF", "a\n", True)]),
+        ("RUN <<$E\na\n$E", [Heredoc("$E", "a\n", True)]),
+        ("RUN <<\\EOF\na\nEOF", [Heredoc("EOF", "a\n", True)]),
         ("RUN cat <<A <<B\na\nA\nb\nB", [Heredoc("A", "a\n", True), Heredoc("B", "b\n", True)]),
         ("RUN cat \\\n <<A \\\n && b\na\nA", [Heredoc("A", "a\n", True)]),
         ("COPY <<a.txt b /c/\nx\r\na.txt\r\n", [Heredoc("a.txt", "x\r\n", True)]),
