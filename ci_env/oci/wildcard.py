@@ -72,20 +72,27 @@ def split(source: str) -> list[str]:
 
 @functools.cache
 def compile_part(pattern: str) -> re.Pattern[str]:
-    """Return what matches one name of a path; ValueError for a malformed pattern."""
-    expression, at = "", 0
+    """Return what matches one name of a path; ValueError for a malformed pattern.
+
+    Between two stars the first place that fits is as good as any later one, so nothing is tried twice: however many
+    stars there are, time grows with the name's length only.
+    """
+    parts, at = [""], 0
     while at < len(pattern):
         token = _TOKEN.match(pattern, at)
         if token is None:
             raise ValueError(f"{pattern!r} is not a pattern: a `[` or `\\` is not ended")
-        expression += _expression(token)
+        if token["stars"]:
+            parts.append("")
+        else:
+            parts[-1] += _expression(token)
         at = token.end()
-    return re.compile(expression, re.DOTALL)
+    first, *middle = parts[:-1] or parts
+    inner = "".join(f"(?>.*?{part})" for part in middle)
+    return re.compile(f"{first}{inner}.*{parts[-1]}" if len(parts) > 1 else first, re.DOTALL)
 
 
 def _expression(token: re.Match[str]) -> str:
-    if token["stars"]:
-        return ".*"
     if token["any"]:
         return "."
     if token["letters"]:
