@@ -1,4 +1,4 @@
-"""The plan of a build, and its keys: a form that may not change unnoticed. test_plan.py says what to do when it does."""
+"""The plan of a build, and its keys: a form that may not change unnoticed. test_plan.py says what to do then."""
 
 from __future__ import annotations
 
