@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ci_env.events import Emit
+from ci_env.events import Emit, Event
 
 
 def detect(env: Mapping[str, str]) -> bool:
@@ -19,8 +19,15 @@ def context(env: Mapping[str, str]) -> Mapping[str, str]:
     return read_context(env)
 
 
-def reporter(env: Mapping[str, str], write: Callable[[str], None]) -> Emit:  # noqa: ARG001  # the format needs none
-    """Return a view that writes a log with groups and annotations."""
+def reporter(env: Mapping[str, str], write: Callable[[str], None]) -> Emit:
+    """Return a view that writes a log with groups and annotations, and at the end the step's outputs and summary."""
+    from ci_env_github.outcome import Outcome
     from ci_env_github.reporter import Reporter
 
-    return Reporter(write).report
+    log, outcome = Reporter(write), Outcome(env)
+
+    def report(event: Event) -> None:
+        log.report(event)
+        outcome.note(event)
+
+    return report

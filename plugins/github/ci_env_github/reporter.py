@@ -25,6 +25,8 @@ from ci_env.events import (
 _ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY_ESCAPES = _ESCAPES | {":": "%3A", ",": "%2C"}
 _TOKEN_BYTES = 16
+_MAX_ANNOTATIONS = 10  # of errors, for each step of a job: ExecutionContext.cs
+_MAX_MESSAGE = 4096
 
 
 class Reporter:
@@ -35,6 +37,7 @@ class Reporter:
         self._token = ""
         """that starts commands again; empty: they are not stopped"""
         self._is_open = False
+        self._annotations = 0
 
     def report(self, event: Event) -> None:
         """Show `event`, or nothing where this log has no place for it."""
@@ -56,6 +59,7 @@ class Reporter:
             case StepFailure():
                 self._failure(event)
             case RunFinished(run_id, status, duration_ms):
+                self._count_the_rest()
                 self._line(f"ci-env run {run_id}: {status} in {duration_ms / 1000:.1f} s")
             case _:
                 pass
@@ -81,8 +85,16 @@ class Reporter:
         for line in (f"$ {event.command.rstrip()}", *event.tail, event.ending):
             self._line(line)
         self._start_commands()
-        message = f"{event.ending}\n\nTo run it again in the same surroundings:\n{event.replay}"
-        self._command("error", message, title=f"{event.job} / {event.step}")
+        self._annotations += 1
+        if self._annotations < _MAX_ANNOTATIONS:
+            message = f"{event.ending}\n\nTo run it again in the same surroundings:\n{event.replay}"
+            self._command("error", message[:_MAX_MESSAGE], title=f"{event.job} / {event.step}")
+
+    def _count_the_rest(self) -> None:
+        """Annotate that there are more failures than the runner shows annotations of one step."""
+        more = self._annotations - (_MAX_ANNOTATIONS - 1)
+        if more > 0:
+            self._command("error", f"and {more} more failed steps, which the log and the summary show", title="ci-env")
 
     def _stop_commands(self) -> None:
         self._token = os.urandom(_TOKEN_BYTES).hex()
