@@ -65,7 +65,8 @@ class _Evaluation:
         self._given = given
         self._arguments = arguments
         self._proxies = proxies(given)
-        self._state = replace(base, onbuild=())
+        inherited = {name: value for name, value in base.arguments.items() if name not in base.env}
+        self._state = replace(base, onbuild=(), arguments=inherited)
         self._has_cmd = False
         self._operations: list[Operation] = []
         self._history: list[tuple[str, bool]] = []

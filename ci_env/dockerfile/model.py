@@ -86,7 +86,7 @@ class Base:
     onbuild: tuple[str, ...]
     """instructions that come before a stage's own"""
     arguments: Mapping[str, str]
-    """ARGs in force, where no later ENV has the same name; only a stage hands on such"""
+    """ARGs in force, where no later ENV has the same name; a stage that inherits them prefers any ENV"""
     author: str | None
 
 

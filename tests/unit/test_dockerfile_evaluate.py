@@ -187,6 +187,7 @@ def test_arguments_in_a_stage(text: str, expected: str | None) -> None:
         ("ARG F=1\nARG G=$F-$TARGETARCH\nFROM image\nARG G\nRUN x", "1-arm"),
         ("FROM image AS a\nARG G=3\nFROM a\nRUN x", "3"),
         ("FROM image AS a\nARG G=3\nFROM image\nRUN x", None),
+        ("FROM image AS a\nENV G=2\nARG G=3\nFROM a\nRUN x", "2"),
     ],
 )
 def test_arguments_of_the_file(text: str, expected: str | None) -> None:
