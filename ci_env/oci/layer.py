@@ -24,6 +24,7 @@ _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _AUFS = b".wh..wh."
 _COPY = 2**20
+MAX_BYTES = 64 * 2**30
 MAX_ENTRIES = 2_000_000
 
 
@@ -142,15 +143,29 @@ class _Writer:
             self._put_device(parent, name, entry, metadata)
 
     def _write_file(self, parent: Directory, name: bytes, entry: Entry, metadata: Metadata) -> None:
+        self.written_bytes += entry.size
+        if self.written_bytes > MAX_BYTES:  # of sparse files: all others are limited by what is read
+            raise ConfigError(f"the files of the layer are larger than {MAX_BYTES // 2**30} GiB")
         descriptor = os.open(name, NEW_FILE, 0o600, dir_fd=writable(parent))
         try:
-            while piece := self._archive.read(_COPY):
-                while piece:
-                    piece = piece[os.write(descriptor, piece) :]
+            self._write_content(descriptor, entry.size)
             self._upper.set_file(descriptor, metadata)
         finally:
             os.close(descriptor)
-        self.written_bytes += entry.size
+
+    def _write_content(self, descriptor: int, size: int) -> None:
+        """Write what the archive has; where it has a hole, the file gets one."""
+        while True:
+            hole = self._archive.skip_hole()
+            if hole:
+                os.lseek(descriptor, hole, os.SEEK_CUR)
+            piece = self._archive.read(_COPY)
+            if not piece:
+                break
+            while piece:
+                piece = piece[os.write(descriptor, piece) :]
+        if hole:  # at the end
+            os.ftruncate(descriptor, size)
 
     def _put_device(self, parent: Directory, name: bytes, entry: Entry, metadata: Metadata) -> None:
         """Put an empty file where the archive has a device: a user namespace can make none, and a rootfs uses none.

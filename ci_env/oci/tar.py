@@ -1,4 +1,4 @@
-"""A strict, streaming reader of layer archives: POSIX ustar and pax, GNU long names. Writes nothing.
+"""A strict, streaming reader of layer archives: POSIX ustar and pax, GNU long names, sparse files. Writes nothing.
 
 Our own because the standard library's reader hangs, allocates what a header claims, and ends silently at a damaged one
 (cpython#151981, cpython#151497). Here a header that is wrong is a ConfigError, memory is bounded, and every byte read
@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Literal
 
-from ci_env.frozen import dataclass
+from ci_env.frozen import dataclass, replace
 from ci_env.oci.tar_header import BLOCK, ZERO_BLOCK, Header, damaged, parse_header, shown
 from ci_env.oci.tar_pax import Pax, parse_pax
+from ci_env.oci.tar_sparse import Cursor, from_content, from_header
 
 Kind = Literal["file", "directory", "symlink", "hardlink", "fifo", "character", "block"]
 
 _KINDS: Mapping[bytes, Kind] = {
     b"0": "file",
     b"\0": "file",
+    b"S": "file",  # sparse
     b"7": "file",  # contiguous: POSIX lets readers treat it as a plain file
     b"1": "hardlink",
     b"2": "symlink",
@@ -29,6 +31,7 @@ _KINDS: Mapping[bytes, Kind] = {
 }
 _MAX_EXTENDED_BYTES = 2**20
 _NO_PAX = Pax()
+_ZEROS = bytes(2**16)
 _MAX_PATH_BYTES = 4096
 _MAX_LINK_BYTES = 4095  # symlink(2): PATH_MAX with its NUL
 _TIMES_NS = (-(2**31) * 10**9, (2**34 - 2**31 - 1) * 10**9)  # ext4's, fs/ext4/ext4.h: 1901 to 2446
@@ -64,6 +67,7 @@ class Archive:
         self._piece = memoryview(b"")
         self._content_left = 0
         self._padding = 0
+        self._sparse: Cursor | None = None
 
     def __iter__(self) -> Iterator[Entry]:
         """Yield each entry; content of the one before that was not read is skipped.
@@ -78,6 +82,26 @@ class Archive:
 
     def read(self, size: int, /) -> memoryview:
         """Return 1 to `size` bytes of the current entry's content; none at its end. Valid until the next call."""
+        return self._stored(size) if self._sparse is None else self._read_sparse(self._sparse, size)
+
+    def skip_hole(self) -> int:
+        """Pass over the zeros that a sparse file has at this place without being stored; return how many."""
+        if self._sparse is None:
+            return 0
+        size = self._sparse.hole()
+        self._sparse.pass_hole(size)
+        return size
+
+    def _read_sparse(self, cursor: Cursor, size: int) -> memoryview:
+        hole = min(size, cursor.hole(), len(_ZEROS))
+        if hole:
+            cursor.pass_hole(hole)
+            return memoryview(_ZEROS)[:hole]
+        piece = self._stored(min(size, cursor.data()))
+        cursor.pass_data(len(piece))
+        return piece
+
+    def _stored(self, size: int) -> memoryview:
         wanted = min(size, self._content_left)
         if wanted == 0:
             return memoryview(b"")
@@ -99,12 +123,34 @@ class Archive:
             elif header.type == b"K":
                 link = self._extended(header).rstrip(b"\0")
             else:
-                entry = _entry(header, pax, name, link)
-                self._begin_content(entry.size)
-                return entry
+                return self._begin(header, pax, name, link)
         if pax != _NO_PAX or name is not None or link is not None:
             raise damaged("it ends after an extended header")
         return None
+
+    def _begin(self, header: Header, pax: Pax, name: bytes | None, link: bytes | None) -> Entry:
+        """Return an entry, and have its content come next."""
+        entry = _entry(header, pax, name, link)
+        if pax.sparse is None and header.type != b"S":
+            self._begin_content(entry.size)
+            return entry
+        if entry.kind != "file":
+            raise damaged(f"{shown(entry.path)} is a sparse {entry.kind}")
+        size, parts = (pax.sparse.size, pax.sparse.parts) if pax.sparse else from_header(header.sparse, self._block)
+        self._begin_content(entry.size)
+        if parts is None:
+            parts = from_content(self._content_block)
+        self._sparse = Cursor(parts, size, self._content_left)
+        entry = replace(entry, size=size)
+        _check(entry)
+        return entry
+
+    def _content_block(self) -> bytes:
+        """Return the next block of the current content; a part of one, or nothing, at its end."""
+        block = b""
+        while len(block) < BLOCK and (piece := self._stored(BLOCK - len(block))):
+            block += piece
+        return block
 
     def _next_header(self) -> Header | None:
         """Return the next header; None at the end: two zero blocks, or no more input."""
@@ -133,6 +179,7 @@ class Archive:
 
     def _skip(self) -> None:
         """Pass over what is left of the current content, and its padding (which may be cut off at the very end)."""
+        self._sparse = None
         while self.read(2**20):
             pass
         while self._padding and (piece := self._take(self._padding)):
@@ -157,8 +204,8 @@ class Archive:
 
 
 def _entry(header: Header, pax: Pax, name: bytes | None, link: bytes | None) -> Entry:
-    path = pax.path or name or header.name
-    kind = _kind(header, path, pax)
+    path = (pax.sparse and pax.sparse.name) or pax.path or name or header.name
+    kind = _kind(header, path)
     size = header.size if pax.size is None else pax.size
     mtime_ns = header.mtime * 10**9 if pax.mtime_ns is None else pax.mtime_ns
     entry = Entry(
@@ -178,9 +225,7 @@ def _entry(header: Header, pax: Pax, name: bytes | None, link: bytes | None) -> 
     return entry
 
 
-def _kind(header: Header, path: bytes, pax: Pax) -> Kind:
-    if header.type == b"S" or pax.is_sparse:
-        raise damaged(f"{shown(path)} is a sparse file, which is not supported")
+def _kind(header: Header, path: bytes) -> Kind:
     if header.type == b"\0" and path.endswith(b"/"):
         return "directory"  # how archives older than POSIX write it
     kind = _KINDS.get(header.type)

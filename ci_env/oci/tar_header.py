@@ -14,6 +14,7 @@ ZERO_BLOCK = bytes(BLOCK)
 # name mode uid gid size mtime checksum type link magic+version uname gname major minor prefix
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _CHECKSUM = slice(148, 156)
+_SPARSE = slice(386, 495)
 _MAX_SHOWN = 512
 _USTAR = b"ustar\x00"
 
@@ -32,6 +33,8 @@ class Header:
     link: bytes
     device: tuple[int, int]
     """major, minor"""
+    sparse: bytes = b""
+    """of a sparse file in GNU's form: its map"""
 
 
 def damaged(why: str) -> ConfigError:
@@ -68,6 +71,7 @@ def parse_header(block: bytes) -> Header:
         type=kind,
         link=_text(link),
         device=(number(major), number(minor)) if is_device else (0, 0),
+        sparse=block[_SPARSE] if kind == b"S" else b"",
     )
 
 

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ci_env.oci.tar_header import damaged, shown
+from ci_env.oci.tar_sparse import Sparse, from_records
 
 _XATTR = b"SCHILY.xattr."
-_SPARSE = b"GNU.sparse."
 _NUMBER = re.compile(rb"[0-9]{1,20}\Z")
 _TIME = re.compile(rb"([+-]?)([0-9]{1,20})(?:\.([0-9]*))?\Z")
 
@@ -25,7 +25,7 @@ class Pax:
     gid: int | None = None
     mtime_ns: int | None = None
     xattrs: Mapping[bytes, bytes] = field(default_factory=dict[bytes, bytes])
-    is_sparse: bool = False
+    sparse: Sparse | None = None
 
 
 def parse_pax(content: bytes) -> Pax:
@@ -33,7 +33,8 @@ def parse_pax(content: bytes) -> Pax:
 
     An empty value takes a record back. A key twice: the last one counts.
     """
-    records = {name: value for name, value in _records(content) if value or name.startswith(_XATTR)}
+    listed = _records(content)
+    records = {name: value for name, value in listed if value or name.startswith(_XATTR)}
     return Pax(
         path=_name(records, b"path"),
         link=_name(records, b"linkpath"),
@@ -42,7 +43,7 @@ def parse_pax(content: bytes) -> Pax:
         gid=_number(records, b"gid"),
         mtime_ns=_time(records, b"mtime"),
         xattrs={name[len(_XATTR) :]: value for name, value in records.items() if name.startswith(_XATTR)},
-        is_sparse=any(name.startswith(_SPARSE) for name in records),
+        sparse=from_records(listed),
     )
 
 

@@ -25,12 +25,11 @@ from ci_env.digest import Digest
 from ci_env.errors import CiEnvError, ConfigError, HostError, IntegrityError
 from ci_env.files import explained, sync_filesystem
 from ci_env.oci.decompress import decompress
-from ci_env.oci.layer import MAX_ENTRIES, Applied, apply
+from ci_env.oci.layer import MAX_BYTES, MAX_ENTRIES, Applied, apply
 from ci_env.oci.tar import Archive
 from ci_env.oci.verify import Reader
 
 _PIECES_AHEAD = 32
-_MAX_LAYER_BYTES = 64 * 2**30
 
 
 def main(argv: Sequence[str]) -> int:
@@ -62,7 +61,7 @@ def unpack(
     diff_id: Digest,
     *,
     squash_ids: bool,
-    max_bytes: int = _MAX_LAYER_BYTES,
+    max_bytes: int = MAX_BYTES,
     max_entries: int = MAX_ENTRIES,
 ) -> Applied:
     """Unpack `source`, whose plain content must have the digest `diff_id`, and sync the destination's filesystem."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from tests.layer_cases import sparse
 from tests.layer_cases.case import BASE, Case, Stored, base, fails, shows
 from tests.oci_builder import Item, d, f, hard, header, pax_records, tar
 
-_SPARSE = "sparse file, which is not supported"
+_SIZE = 40_000
+_PARTS = {700: b"x" * 1300, 10_000: b"y" * 512, 10_600: b"z", **{20_000 + 100 * at: b"." for at in range(60)}}
+_CONTENT = sparse.content(_PARTS, _SIZE)
 _GLOBAL = pax_records({b"path": b"evil", b"size": b"0", b"mtime": b"5"})
 _RENAMING = header(Item(b"g", b"g", size=len(_GLOBAL))) + _GLOBAL + bytes(-len(_GLOBAL) % 512) + tar([f("good", "abc")])
 _LONGEST = "/".join(["n" * 255] * 15)
@@ -13,6 +16,11 @@ _GNU_LONG = b"".join(
     header(Item(b"././@LongLink", kind, size=301)) + b"n" * 300 + b"\0" + bytes(211) for kind in (b"L", b"K")
 ) + tar([Item(b"short", b"2", link=b"short")])
 _HALF = "n" * 150
+
+
+def _raw(content: bytes) -> Stored:
+    return Stored(content, content)
+
 
 SPECIAL = (
     Case(
@@ -51,22 +59,31 @@ SPECIAL = (
     ),
     Case(
         "P1",
-        "sparse files: GNU `S`, pax 0.0, 0.1, 1.0",
-        "error that names the file",
+        "sparse files: GNU's form, pax 0.0, 0.1 and 1.0; without any data; maps that overlap, lead outside, do not end",
+        "the file in full, its holes as holes; all zeros; error",
         (
-            fails(BASE, (Item(b"x", b"S"),), message=_SPARSE),
+            *(shows(BASE, _raw(archive), tree=base(f("sparse", _CONTENT))) for archive in sparse.ways(_PARTS, _SIZE)),
+            *(shows(BASE, _raw(archive), tree=base(f("sparse", bytes(9000)))) for archive in sparse.ways({}, 9000)),
             *(
-                fails(BASE, (Item(b"x", b"0", pax={key: b"1"}),), message=_SPARSE)
-                for key in (b"GNU.sparse.size", b"GNU.sparse.map", b"GNU.sparse.major")
+                fails(BASE, _raw(archive), message="of a sparse file")
+                for parts in ({0: b"1234", 2: b"5678"}, {_SIZE - 1: b"12"}, {2**63: b"1"})
+                for archive in sparse.ways(parts, _SIZE)
             ),
+            *(fails(BASE, _raw(archive), message="map of a sparse file") for archive in sparse.broken()),
         ),
-        deviation="not supported; tools that build images write them out in full",
     ),
     Case(
         "P2",
-        "a sparse file that claims 8 EiB",
-        "error, as every sparse file",
-        (fails(BASE, (Item(b"x", b"0", pax={b"GNU.sparse.realsize": b"9223372036854775807"}),), message=_SPARSE),),
+        "sparse files that claim 1 TiB, 8 EiB, or 40 GiB each",
+        "error: a layer holds 64 GiB",
+        (
+            *(fails(BASE, _raw(archive), message="larger than 64 GiB") for archive in sparse.ways({}, 2**40)),
+            *(fails(BASE, _raw(archive), message="larger than 64 GiB") for archive in sparse.ways({}, 2**63 - 1)),
+            *(
+                fails(BASE, _raw(archive[:-1024] * 2 + archive[-1024:]), message="larger than 64 GiB")
+                for archive in sparse.ways({}, 40 * 2**30)
+            ),
+        ),
     ),
     Case(
         "P3",

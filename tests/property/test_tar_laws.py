@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from ci_env.errors import ConfigError
 from ci_env.oci.decompress import decompress
 from ci_env.oci.tar import Archive, Entry
+from tests.layer_cases import sparse
 from tests.oci_builder import Compression, Item, compress, tar
 
 _names = st.binary(min_size=1, max_size=300).map(lambda raw: raw.replace(b"\0", b"x"))
@@ -61,6 +62,47 @@ def test_damage_is_an_error_of_ours_or_harmless(items: list[Item], data: st.Data
         if not content:
             break
     outcome = error_of(lambda: read(bytes(content), piece=700))
+    assert outcome is None or outcome.message.isprintable()
+
+
+@st.composite
+def _sparse_parts(draw: st.DrawFn) -> tuple[dict[int, bytes], int]:
+    parts: dict[int, bytes] = {}
+    at = 0
+    for _ in range(draw(st.integers(0, 30))):
+        at += draw(st.integers(0, 2000))
+        parts[at] = draw(st.binary(min_size=1, max_size=600))
+        at += len(parts[at])
+    return parts, at + draw(st.integers(0, 100_000))
+
+
+@given(_sparse_parts(), st.integers(1, 3000), st.integers(0, 3))
+def test_sparse_files_are_whole(file: tuple[dict[int, bytes], int], piece: int, way: int) -> None:
+    archive = sparse.ways(*file)[way]
+    ((entry, content),) = read(archive, piece=piece)
+    assert (entry.path, entry.size, content) == (b"sparse", file[1], sparse.content(*file))
+    assert b"".join(compact(archive)) == b"".join(data for _, data in sorted(file[0].items()))
+
+
+def compact(content: bytes) -> Iterator[bytes]:
+    """Yield the content of all files without their holes."""
+    archive = Archive([content])
+    for _ in archive:
+        archive.skip_hole()
+        while data := bytes(archive.read(700)):
+            archive.skip_hole()
+            yield data
+
+
+@given(_sparse_parts(), st.integers(0, 3), st.data())
+def test_damaged_sparse_files_are_an_error_of_ours_or_harmless(
+    file: tuple[dict[int, bytes], int], way: int, data: st.DataObject
+) -> None:
+    content = bytearray(sparse.ways(*file)[way])
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        content[at : at + 1] = data.draw(st.binary(min_size=1, max_size=1))
+    outcome = error_of(lambda: list(compact(bytes(content))))
     assert outcome is None or outcome.message.isprintable()
 
 
