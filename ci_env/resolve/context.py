@@ -62,7 +62,7 @@ class Context:
         self._digests: dict[bytes, str] = {}
         self._chosen: dict[Digest, tuple[bytes, ...]] = {}
         with _explained(self._root):
-            self._nodes = dict(_walk(self._root, ignoring, emit, os.fsencode(left_out)))
+            self._nodes = dict(_walk(self._root, ignoring, emit, _identity(left_out)))
         self._names: dict[bytes, list[bytes]] = {}
         for path in self._nodes:
             parent, _, name = path.rpartition(b"/")
@@ -186,7 +186,18 @@ class Context:
             raise _changed(os.fsdecode(self._root + path))
 
 
-def _walk(top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: bytes) -> Iterator[tuple[bytes, _Node]]:
+def _identity(directory: Path) -> tuple[int, int] | None:
+    """Return what tells a directory from others, by whatever name; None: it is not there."""
+    try:
+        found = directory.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _walk(
+    top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: tuple[int, int] | None
+) -> Iterator[tuple[bytes, _Node]]:
     """Yield what is below `top`, by paths that begin with a slash; directories that hold something in any case."""
     found: dict[bytes, _Node] = {}
     pending = [b""]
@@ -195,9 +206,10 @@ def _walk(top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: bytes) ->
         with os.scandir(top + directory) as files:
             for file in files:
                 path = directory + b"/" + file.name
-                if file.path == left_out:
+                facts = file.stat(follow_symlinks=False)
+                if (facts.st_dev, facts.st_ino) == left_out:
                     continue
-                mode = file.stat(follow_symlinks=False).st_mode
+                mode = facts.st_mode
                 is_ignored = ignoring is not None and ignoring.is_ignored(os.fsdecode(path[1:]))
                 if is_ignored and not (stat.S_ISDIR(mode) and ignoring is not None and ignoring.has_exceptions):
                     continue

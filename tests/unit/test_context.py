@@ -165,6 +165,17 @@ def test_sockets_and_pipes_are_told_of(root: Path, context: Callable[..., Contex
     assert [event for event in events if isinstance(event, Note) and "app/pipe" in event.message]
 
 
+def test_the_store_is_not_part_of_it(
+    root: Path, context: Callable[..., Context], layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / "store").mkdir()
+    (root / "store/blob").write_text("x")
+    monkeypatch.chdir(root)
+    here = Context(Path(), None, layers, lambda _: None, left_out=root / "store")
+    assert here.choose(["."], at=AT).layer == context().choose(["."], at=AT).layer
+    assert "store" not in laid(here, layers, ".")
+
+
 def test_loops_end(root: Path, context: Callable[..., Context]) -> None:
     (root / "loop").symlink_to("loop")
     with pytest.raises(ConfigError, match="loop"):
