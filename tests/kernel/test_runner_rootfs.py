@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -69,6 +70,18 @@ def test_deletions_are_whiteouts_and_new_directories_opaque(place: Place, image:
     assert (stat.S_ISCHR(whiteout.st_mode), whiteout.st_rdev) == (True, 0)
     assert os.getxattr(layer / "tree", "user.overlay.opaque") == b"y"
     assert [path.name for path in (layer / "tree").iterdir()] == ["fresh"]
+
+
+def test_a_directory_of_a_lower_layer_is_moved_by_copying(place: Place) -> None:
+    """overlayfs.rst, "renaming directories": a user namespace's overlay has no redirects."""
+    layer = place.layer()
+    (layer / "root/tree").mkdir()
+    (layer / "root/tree/file").write_text("content\n")
+    rename = "import os\ntry: os.rename('/tree', '/moved')\nexcept OSError as error: print(error.errno)"
+    done = place.execute(place.sandbox(["python3", "-c", rename], lowers=[layer]))
+    assert done.lines() == [str(errno.EXDEV)]
+    done = place.execute(place.sandbox("mv /tree /moved && cat /moved/file && test ! -e /tree", lowers=[layer]))
+    assert (done.exit.code, done.lines()) == (0, ["content"])
 
 
 def test_files_are_owned_from_zero_on_disk(place: Place, image: Path) -> None:
