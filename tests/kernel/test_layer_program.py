@@ -172,10 +172,10 @@ class _Endless:
 def test_z7_too_large(tmp_path: Path) -> None:
     """A few hundred bytes of gzip are a mebibyte; a second after the limit, at most, it is over."""
     source = _Endless(gzip.compress(header(Item(b"large", b"0", size=2**35))), gzip.compress(bytes(2**20)))
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(ConfigError, match=r"larger than 0\.03125 GiB when unpacked"):
         program.unpack(source, tmp_path, [], Digest.of(b""), squash_ids=SQUASH, max_bytes=2**25)
-    assert time.monotonic() - began < 1
+    assert time.process_time() - began < 1
 
 
 def test_z7_too_many_entries(tmp_path: Path) -> None:

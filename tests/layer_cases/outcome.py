@@ -14,7 +14,7 @@ class Result:
     """What came of one attempt."""
 
     seconds: float
-    """that the topmost layer took"""
+    """of processors, that the topmost layer took: others may keep the disk busy"""
     error: tuple[str, str] | None
     """class and message of what the topmost layer raised"""
     warnings: tuple[str, ...]

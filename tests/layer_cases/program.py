@@ -60,12 +60,12 @@ def _result(attempt: Try, directory: Path, *, squash_ids: bool) -> Result:
         _apply(layer, roots[number], roots[:number], squash_ids=squash_ids)
     error: tuple[str, str] | None = None
     warnings: tuple[str, ...] = ()
-    began = time.monotonic()
+    began = time.process_time()
     try:
         warnings = _apply(layers[-1], roots[-1], roots[:-1], squash_ids=squash_ids).warnings
     except CiEnvError as caught:
         error = type(caught).__name__, str(caught)
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     outside = tuple(sorted(before ^ _outside(directory)))
     trees: dict[str, Tree] = {}
     if isinstance(attempt, Shown) and error is None:
