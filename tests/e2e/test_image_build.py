@@ -24,6 +24,7 @@ from tests.installed import CiEnv
 from tests.layer_stack import Node
 from tests.oci_builder import d, f, image, link, tar, write_layout
 from tests.project import Called, Project, Run, leftovers, project
+from tests.real_registry import RealRegistry
 from tests.stored_images import new_images
 
 BASE = "team/base:1"
@@ -151,6 +152,24 @@ def test_a_given_time(made: Project) -> None:
     assert config(made, "team/app:1")["created"] == "2023-11-14T22:13:20Z"
     called = made.call("image", "build", env={"SOURCE_DATE_EPOCH": "yesterday"})
     assert (called.code, "SOURCE_DATE_EPOCH" in called.err) == (2, True)
+
+
+def test_built_on_what_was_built_and_pushed(made: Project, registry: RealRegistry, tmp_path: Path) -> None:
+    built(made, "-t", "team/app:1")
+    made.put("More", "FROM team/app:1\nUSER root\nRUN echo more >>greeting\nONBUILD COPY other /other\n")
+    built(made, "-f", "More", "-t", "team/more:1")
+    made.put("Last", "FROM team/more:1\nRUN chmod 600 /other\n")
+    built(made, "-f", "Last", "-t", "team/last:1")
+    found = view(made, "team/last:1", tmp_path)
+    assert (found["srv/app/greeting"].content, found["other"].mode) == ("hello nobody\nmore\n", 0o600)
+    said = [str(entry["created_by"]) for entry in config(made, "team/last:1")["history"]]
+    assert [text.partition(" ")[0] for text in said[-5:]] == ["USER", "RUN", "ONBUILD", "COPY", "RUN"]
+
+    name = f"{registry.host}/{made.ci_env.account.who}-{os.urandom(4).hex()}/last"
+    digest = ok(made, "push", "team/last:1", f"{name}:1").strip()
+    assert ok(made, "pull", f"{name}@{digest}").split()[1] == digest
+    made.pipeline(LOOK, image=f"{name}@{digest}")
+    assert made.run("--offline").lines("look") == ["hello nobody", "more", "0"]
 
 
 def test_only_what_a_copy_names_counts(made: Project) -> None:
