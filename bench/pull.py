@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import pytest
+
 from bench.docker import daemon
 from bench.material import Absent, Material
 from bench.measure import Command, run
@@ -44,9 +46,12 @@ def on_tmpfs(material: Material) -> Generator[Path]:
 def contestants(stack: ExitStack, material: Material, program: Path) -> Iterable[Contestant]:
     """Set everybody up, ci-env first."""
     place = stack.enter_context(on_tmpfs(material))
-    layout = base_image()
     (material.path / "registry").mkdir()
-    registry = stack.enter_context(real_registry(material.path / "registry"))
+    try:
+        layout = base_image()
+        registry = stack.enter_context(real_registry(material.path / "registry"))
+    except pytest.skip.Exception as reason:
+        raise Absent(f"pulls: {reason}") from reason
     reference = registry.push(layout, _NAME)
     yield _ci_env(material, program, place, reference)
     for setup in (_docker, _podman, _skopeo_and_umoci):
@@ -142,7 +147,7 @@ def _extractors(material: Material, place: Path, layout: Path) -> Iterable[Conte
     shutil.copy(layer, local)
     for program in ("bsdtar", "tar"):
         if shutil.which(program) is None:
-            print(f"Not measured: {program}: not installed (Debian package libarchive-tools)\n")
+            print(f"Not measured: {program}: not installed\n")
             continue
         target = place / program
         script = f"mkdir {target} && {program} -xzpf {local} -C {target}"

@@ -66,17 +66,18 @@ def sync_filesystem(path: Path) -> None:
     with open(os.memfd_create("complaint"), "w+b") as complaint:
         quiet = [(os.POSIX_SPAWN_OPEN, descriptor, os.devnull, os.O_RDWR, 0) for descriptor in (0, 1)]
         actions = [*quiet, (os.POSIX_SPAWN_DUP2, complaint.fileno(), 2)]
-        try:
-            process = os.posix_spawnp("sync", ["sync", "-f", os.fspath(path)], {}, file_actions=actions)
+        argv = ["sync", "-f", os.fspath(path)]
+        try:  # in a group of its own, which the terminal's Ctrl-C does not reach
+            process = os.posix_spawnp("sync", argv, {}, file_actions=actions, setpgroup=0)
         except (FileNotFoundError, PermissionError):  # no such program, or none that we may run
             os.sync()
             return
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
         complaint.seek(0)
         said = complaint.read()
-        if code < 0 or (code and any(words in said for words in _LACKS_OPTION)):  # Ctrl-C reaches it, too
+        if code > 0 and any(words in said for words in _LACKS_OPTION):
             os.sync()
-        elif code:
+        elif code:  # or killed: then nobody knows
             raise OSError(errno.EIO, os.strerror(errno.EIO), os.fspath(path))
 
 

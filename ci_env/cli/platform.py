@@ -36,9 +36,9 @@ def check_can_run(name: str) -> None:
 
 
 def _parsed(text: str) -> Platform:
-    from ci_env.oci.platform import parse
+    from ci_env.oci.platform import canonical, parse
 
     try:
-        return parse(text)
+        return canonical(parse(text))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error

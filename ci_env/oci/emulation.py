@@ -24,6 +24,7 @@ _ELF = {
     "riscv64": (2, 1, 243),
     "s390x": (2, 2, 22),
 }
+_FORERUNNERS = {"amd64": "386", "arm64": "arm"}
 _EXECUTABLE, _SHARED = 2, 3  # ET_EXEC, ET_DYN: what programs are
 
 
@@ -31,6 +32,12 @@ def check_can_run(platform: Platform, machine: Platform, *, binfmt_misc: Path = 
     """Raise HostError unless programs of `platform` run on this `machine`; its hint says how they would."""
     if runs_natively(platform, machine) or _is_emulated(platform, binfmt_misc):
         return
+    if platform.os == machine.os and _FORERUNNERS.get(machine.architecture) == platform.architecture:
+        message = f"programs of {platform} do not run on {machine}: the filter of system calls kills 32-bit programs"
+        raise HostError(message, hint=f"choose --platform {machine}")
+    if (platform.os, platform.architecture) == (machine.os, machine.architecture):
+        message = f"this machine is {machine}, and may not be able to run programs of {platform}"
+        raise HostError(message, hint=f"choose --platform {machine}")
     raise HostError(
         f"this machine is {machine}, and has no emulator for programs of {platform}",
         hint=(

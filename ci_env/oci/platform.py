@@ -44,6 +44,13 @@ def parse(text: str) -> Platform:
     return Platform(*parts)
 
 
+def canonical(platform: Platform) -> Platform:
+    """Return the one spelling of a platform that has several, as `of_machine` has it: arm64 is arm64/v8."""
+    variant = platform.variant or _DEFAULT_VARIANT.get(platform.architecture)
+    plain = platform.architecture == "amd64" and variant == "v1"
+    return Platform(platform.os, platform.architecture, None if plain else variant)
+
+
 def of_machine(machine: str) -> Platform:
     """Return the platform of a Linux machine as uname(2) names it; an unknown one keeps its name."""
     architecture, variant = _ARCHITECTURES.get(machine, (machine, None))

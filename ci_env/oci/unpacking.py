@@ -60,7 +60,7 @@ class _Pump:
         self._stream = stream
         self._error: BaseException | None = None
         self.output, self._input = os.pipe()
-        with suppress(PermissionError):  # more than an ordinary user may have in pipes: pipe(7), pipe-user-pages-soft
+        with suppress(OSError):  # more than a user may have in pipes: pipe(7), pipe-user-pages-soft
             fcntl.fcntl(self._input, fcntl.F_SETPIPE_SZ, _PIPE)
         self._thread = threading.Thread(target=self._run, name="pump", daemon=True)
 

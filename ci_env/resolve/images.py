@@ -75,7 +75,7 @@ class ImageResolver:
             raise ConfigError(f"{at}: {text!r} is an image to be built, which none can stand on", hint=_BUILD)
         if name.kind == "host":
             self._check_host(at)
-            image = Image(text, None, (), self._host_fingerprint(), str(self.platform))
+            image = Image(text, None, (), self._host_fingerprint(), str(of_machine(os.uname().machine)))
             return ResolvedImage(image, {}, "", "")
         result_key = self._key(name)
         may_move = name.kind == "registry" and "@" not in name.place

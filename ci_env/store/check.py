@@ -31,6 +31,8 @@ from ci_env.store.survey import R
 Kind = Literal["blobs", "layers", "steps", "images", "pipelines", "runs"]
 KINDS: tuple[Kind, ...] = ("blobs", "layers", "steps", "images", "pipelines", "runs")
 _PIECE = 2**20
+_UNFINISHED = "it has no good marker: it was never finished, or never on disk"
+_REFUSED = "the disk has failed before it was on it: only replays use it, until the machine is restarted"
 _SETTLED_S = 86400
 """a run whose directory is younger may be about to write its record, or be what a crash left, which prune takes then"""
 
@@ -126,7 +128,8 @@ class Check(Generic[R]):
                 yield Flaw("layers", path, "its name is no layer's")
             elif not self._layers.is_complete(digest):
                 if os.path.lexists(path):  # else it was pruned meanwhile
-                    yield Flaw("layers", path, "it has no good marker: it was never finished, or never on disk", digest)
+                    is_refused = self._layers.is_doubtful(digest)
+                    yield Flaw("layers", path, _REFUSED if is_refused else _UNFINISHED, digest)
             elif not (path / "root").is_dir():
                 yield Flaw("layers", path, "it has lost its content", digest)
             elif is_damaged(digest):

@@ -12,7 +12,7 @@ import errno
 import functools
 import itertools
 import os
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -108,6 +108,11 @@ class Layers:
         found = self._marker(layer)
         return found is not None and not found[0].is_doubtful
 
+    def is_doubtful(self, layer: Digest) -> bool:
+        """Tell whether the layer was on its way to a disk that failed."""
+        found = self._marker(layer)
+        return found is not None and found[0].is_doubtful
+
     def staging(self) -> Path:
         """Return a new layer directory in the scratch, with an empty `root` for the sandbox's `/`."""
         directory = self._scratch / f"layer-{next(self._numbers)}"
@@ -174,7 +179,8 @@ class Layers:
         """Make all layers that were published or found durable, and with them whatever else the store was given.
 
         To be called once, at the end of a run. The markers themselves are not waited for: losing one costs its layer.
-        What a failed call could not seal, none ever will: the kernel tells of a lost write once only (fsync(2)).
+        The kernel tells of a lost write once only (fsync(2)), and not whose it was. So when it does, no layer that
+        anybody has published since the machine was started, and that was not sealed by then, ever will be.
         """
         layers = frozenset(self._unsealed)
         if not layers:
@@ -184,19 +190,25 @@ class Layers:
             with explained("sync", self._store.root):
                 sync_filesystem(self._store.root)
         except HostError:
-            self._doubt(layers)
+            self._doubt_unsealed()
             raise
         for layer in layers:
-            self._mark(self.directory(layer), _SEALED)
+            found = self._marker(layer)
+            if found is not None and not found[0].is_doubtful:  # another run may have been told of a lost write
+                self._mark(self.directory(layer), _SEALED)
 
-    def _doubt(self, layers: Iterable[Digest]) -> None:
-        """Have nobody rely on the layers."""
-        for layer in layers:
+    def _doubt_unsealed(self) -> None:
+        """Have nobody rely on any layer that is not sealed, whoever has published it."""
+        for path in sorted(self._store.layers.iterdir()):
             try:
-                self._mark(self.directory(layer), _Marker(1, self._boot, is_doubtful=True))
+                found = self._marker(Digest.parse(f"sha256:{path.name}"))
+                if found is not None and found[0].boot is not None:
+                    self._mark(path, _Marker(1, self._boot, is_doubtful=True))
+            except ValueError:
+                pass  # no layer
             except HostError:
                 with suppress(OSError):  # a disk that takes nothing loses the marker, too, at the latest with the boot
-                    (self.directory(layer) / _MARKER).unlink()
+                    (path / _MARKER).unlink()
 
     def drop(self, layer: Digest) -> None:
         """Remove a layer that is damaged, though a command may use it; there or not."""

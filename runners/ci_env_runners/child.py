@@ -62,6 +62,7 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
         if first == 0:
             os.close(_kept_open)
             _guarded(control, lambda: _first(spec, control, output, alive))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
         os.close(output)
         _watch(control, first)
     except Failed as failed:

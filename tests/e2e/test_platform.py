@@ -15,6 +15,7 @@ from tests.project import Project, project
 JOB = 'a: {steps: [{name: look, run: "cat /for"}]}\n'
 FOREIGN = "linux/s390x"
 HERE = {"x86_64": "linux/amd64", "aarch64": "linux/arm64"}[platform.machine()]
+VARIANT = {"x86_64": "v1", "aarch64": "v8"}[platform.machine()]
 FORERUNNER = {"x86_64": "linux/386", "aarch64": "linux/arm/v7"}[platform.machine()]
 """what the machine itself could run; the filter of system calls forbids it"""
 
@@ -48,12 +49,18 @@ def test_a_run_takes_the_image_of_its_platform(made: Project) -> None:
     assert f"the platform changed from '{HERE}' to '{FOREIGN}'" in made.call("explain", "--platform", FOREIGN).out
 
 
-@pytest.mark.parametrize("name", [FOREIGN, FORERUNNER])
-def test_what_cannot_run_here_is_said_before_anything_is_done(made: Project, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (FOREIGN, (f"has no emulator for programs of {FOREIGN}", "install qemu-user")),
+        (FORERUNNER, (f"programs of {FORERUNNER} do not run on {HERE}", "kills 32-bit programs")),
+        (f"{HERE}/v9", (f"may not be able to run programs of {HERE}/v9", f"choose --platform {HERE}")),
+    ],
+)
+def test_what_cannot_run_here_is_said_before_anything_is_done(made: Project, name: str, said: tuple[str, ...]) -> None:
     called = made.call("run", "--platform", name)
     assert called.code == 3
-    assert f"has no emulator for programs of {name}" in called.err
-    assert "install qemu-user" in called.err
+    assert all(words in called.err for words in said), called.err
     assert made.call("image", "ls").out.count("\n") <= 1
     assert json.loads(made.call("run", "--plan", "--platform", FOREIGN).out)["jobs"][0]["image"]["platform"] == FOREIGN
 
@@ -78,6 +85,15 @@ def test_images_of_other_platforms_can_be_brought(made: Project) -> None:
 def test_platforms_that_are_not_to_be_had(made: Project, name: str, code: int, message: str) -> None:
     called = made.call("image", "import", "--platform", name, "oci:../layout:1", "app:1")
     assert (called.code, message in called.err) == (code, True), called.err
+
+
+def test_spellings_of_one_platform_are_one(made: Project) -> None:
+    """The second import renews the name; it takes nothing from a run that does not say what this machine is."""
+    for spelling in (HERE, f"{HERE}/{VARIANT}"):
+        assert made.call("image", "import", "--platform", spelling, "oci:../layout:1", "app:1").code == 0
+        assert made.run("--offline", "--image", "app:1").lines("look") in ([HERE], [])
+    assert made.run("--image", "host", "--platform", f"{HERE}/{VARIANT}", code=1)
+    assert made.run("--offline", "--image", "app:1", "--platform", f"{HERE}/{VARIANT}").steps == {"look": "cached"}
 
 
 def test_the_host_is_no_other_platform(made: Project) -> None:

@@ -44,6 +44,7 @@ SAMPLES = (
     [
         ("read", (), ALLOW),
         ("execve", (), ALLOW),
+        *((name, (), ALLOW) for name in ("process_vm_readv", "kcmp", "pidfd_getfd")),  # where ptrace is allowed
         ("ptrace", (), ALLOW),  # of processes in the same namespace: debuggers, sanitizers
         ("chroot", (), ALLOW),
         *(
@@ -52,7 +53,7 @@ SAMPLES = (
         ),
         *((name, (), DENIED) for name in ("bpf", "io_uring_setup", "userfaultfd", "perf_event_open", "keyctl")),
         *((name, (), DENIED) for name in ("add_key", "request_key", "open_by_handle_at", "init_module", "reboot")),
-        *((name, (), DENIED) for name in ("process_vm_writev", "pidfd_getfd", "swapon", "settimeofday", "syslog")),
+        *((name, (), DENIED) for name in ("quotactl", "kexec_load", "swapon", "settimeofday", "syslog")),
         ("clone", (0x01200011,), ALLOW),  # fork
         ("clone", (0x003D0F00,), ALLOW),  # pthread_create
         *(
@@ -75,6 +76,10 @@ SAMPLES = (
             for family in (0, 15, 17, 29, 33, 38, 40, 44)
             for high in (0, HIGH)
         ),
+        *(("socket", (family, 1, protocol), ALLOW) for family in (2, 10) for protocol in (6, 17, 58, 262)),
+        *(("socket", (2, high | 1, 132), NO_PROTOCOL) for high in (0, HIGH)),  # SCTP
+        *(("socket", (family, high | 0x80000 | 10, 0), NO_FAMILY) for family in (2, 10) for high in (0, HIGH)),
+        ("socket", (1, 1, 99), ALLOW),
         *(("socket", (16, 3, protocol), ALLOW) for protocol in (0, 4, 15, 16)),
         *(("socket", (16, 3, high | protocol), NO_PROTOCOL) for protocol in (6, 9, 12, 21) for high in (0, HIGH)),
     ],

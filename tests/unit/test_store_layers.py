@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
 import pytest
@@ -131,29 +131,62 @@ def test_sealing(layers: Layers) -> None:
     assert layers.has(LAYER)
 
 
-def test_what_a_disk_has_refused_is_not_relied_on(
-    layers: Layers, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The next sync succeeds, as the kernel tells of a lost write once only: it says nothing about this layer."""
-    publish(layers, content="refused")
+@pytest.fixture
+def failing_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Layers], None]:
+    """Give a function that seals while the disk fails."""
     program = tmp_path / "bin" / "sync"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
-    with monkeypatch.context() as patch:
-        patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
-        with pytest.raises(HostError, match="Input/output error"):
-            layers.seal()
+
+    def seal(layers: Layers) -> None:
+        with monkeypatch.context() as patch:
+            patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+            with pytest.raises(HostError, match="Input/output error"):
+                layers.seal()
+
+    return seal
+
+
+def test_what_a_disk_has_refused_is_not_relied_on(
+    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Layers], None]
+) -> None:
+    """The next sync succeeds, as the kernel tells of a lost write once only: it says nothing about this layer."""
+    publish(layers, content="refused")
+    failing_sync(layers)
     layers.seal()
     another = layers_of(store, tmp_path)
     assert not another.has(LAYER)
     assert not another.is_complete(LAYER)
+    assert another.is_doubtful(LAYER)
     assert another.has(LAYER, even_doubtful=True)
     another.seal()
     assert marker(layers).read_bytes() != SEALED
     another.ensure(LAYER, lambda root: write(root / "file", "again"))
     another.seal()
     assert (content_of(layers), marker(layers).read_bytes()) == ("again", SEALED)
+
+
+def test_a_disk_that_refused_something_may_have_refused_what_others_wrote(
+    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Layers], None]
+) -> None:
+    """Of two runs that share a layer one is told; and of a third one, which was killed, nobody was."""
+    publish(layers)
+    another = layers_of(store, tmp_path)
+    assert another.has(LAYER)
+    (tmp_path / "killed").mkdir()
+    publish(layers_of(store, tmp_path / "killed"), OTHER)
+    failing_sync(another)
+    layers.seal()
+    assert [layers.has(layer) for layer in (LAYER, OTHER)] == [False, False]
+
+
+def test_what_was_sealed_before_stays(layers: Layers, failing_sync: Callable[[Layers], None]) -> None:
+    publish(layers)
+    layers.seal()
+    publish(layers, OTHER)
+    failing_sync(layers)
+    assert [layers.has(layer) for layer in (LAYER, OTHER)] == [True, False]
 
 
 def test_what_another_run_left_unsealed_is_sealed_with_ours(layers: Layers, store: Store, tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ _NEW_NAMESPACES = 0x7E020000  # CLONE_NEWNS | NEWCGROUP | NEWUTS | NEWIPC | NEWU
 _PERSONALITIES = (0, 8, 0x20000, 0x20008, 0x40000, 0x40008, 0xFFFFFFFF)  # linux/personality.h; the last one only asks
 """PER_LINUX and PER_LINUX32, with UNAME26 or ADDR_NO_RANDOMIZE"""
 _TERMINAL_INPUT = (0x5412, 0x541C)  # TIOCSTI and TIOCLINUX: type for whoever reads the terminal next
-_FAMILIES = (1, 2, 10)  # AF_UNIX, AF_INET, AF_INET6
+_UNIX = 1
+_INTERNET = (2, 10)  # AF_INET, AF_INET6
+_INTERNET_PROTOCOLS = (0, 1, 6, 17, 58, 262)  # the type's own, ICMP, TCP, UDP, ICMPv6, MPTCP: netinet/in.h
+_PACKET, _TYPE_BITS = 10, 0xF  # SOCK_PACKET is AF_PACKET by an old name, whatever the family: packet(7)
 _NETLINK = 16
 _NETLINK_PROTOCOLS = (0, 2, 4, 15, 16)  # ROUTE, USERSOCK, SOCK_DIAG, KOBJECT_UEVENT, GENERIC: linux/netlink.h
 
@@ -121,18 +124,19 @@ def _one_of(word: Word, values: Sequence[int], then: Filter, otherwise: Filter) 
 
 
 # All arguments here are 32 bits to the kernel, or have nothing to decide on in their high half.
-_SOCKET = _one_of(
-    argument(0),
-    _FAMILIES,
-    ALLOW,
-    Branch(
-        argument(0),
-        "equal",
-        _NETLINK,
-        _one_of(argument(2), _NETLINK_PROTOCOLS, ALLOW, answer(errno.EPROTONOSUPPORT)),
-        answer(errno.EAFNOSUPPORT),
-    ),
+_NO_FAMILY, _NO_PROTOCOL = answer(errno.EAFNOSUPPORT), answer(errno.EPROTONOSUPPORT)
+_NETLINK_SOCKET = _one_of(argument(2), _NETLINK_PROTOCOLS, ALLOW, _NO_PROTOCOL)
+_INTERNET_SOCKET = Branch(
+    argument(1, mask=_TYPE_BITS),
+    "equal",
+    _PACKET,
+    _NO_FAMILY,
+    _one_of(argument(2), _INTERNET_PROTOCOLS, ALLOW, _NO_PROTOCOL),
 )
+_NOT_UNIX = _one_of(
+    argument(0), _INTERNET, _INTERNET_SOCKET, Branch(argument(0), "equal", _NETLINK, _NETLINK_SOCKET, _NO_FAMILY)
+)
+_SOCKET = Branch(argument(0), "equal", _UNIX, ALLOW, _NOT_UNIX)
 _RULES: Mapping[str, Filter] = {
     "clone": Branch(argument(0, mask=_NEW_NAMESPACES), "equal", 0, ALLOW, DENIED),
     "clone3": ABSENT,  # its flags are in memory; the C library falls back to clone
