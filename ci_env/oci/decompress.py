@@ -22,6 +22,7 @@ else:
 PIECE = 2**20
 _READ = 2**18
 _GZIP = b"\x1f\x8b"
+_GZIP_HEADER = 2**17  # an extra field has at most 64 KiB, and names and comments are short (RFC 1952)
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _ZSTD_WINDOW_LOG_MAX = 27  # 128 MiB, as the zstd command line and containers/image allow
 _GZIP_ERROR = cast("type[Exception]", igzip_lib.IsalError)  # annotated as if it were an instance
@@ -85,6 +86,7 @@ def _gunzip(source: _Peekable) -> Iterator[bytes]:
 
 
 def _gunzip_member(source: _Peekable) -> Iterator[bytes]:
+    source.peek(_GZIP_HEADER)  # isal loses its place in a header of several fields that comes in pieces
     member = igzip_lib.IgzipDecompressor(flag=igzip_lib.DECOMP_GZIP)
     try:
         while not member.eof:

@@ -9,6 +9,7 @@ import lzma
 import random
 import sys
 import tracemalloc
+import zlib
 
 import pytest
 
@@ -47,6 +48,29 @@ def test_z1_padding() -> None:
 def test_z2_members() -> None:
     assert plain(b"".join(gzip.compress(CONTENT[at : at + PIECE]) for at in range(0, len(CONTENT), PIECE))) == CONTENT
     assert plain(gzip.compress(b"") + gzip.compress(b"x")) == b"x"
+
+
+class Trickle:
+    """Gives a few bytes at a time, as a slow network does."""
+
+    def __init__(self, content: bytes, size: int) -> None:
+        self._source = io.BytesIO(content)
+        self._size = size
+
+    def read(self, size: int, /) -> bytes:
+        return self._source.read(min(size, self._size))
+
+
+@pytest.mark.parametrize("size", [1, 3, 11])
+@pytest.mark.parametrize("flags", range(32))
+def test_z2_members_with_every_kind_of_header_come_in_pieces(flags: int, size: int) -> None:
+    member = gzip.compress(CONTENT[:500], mtime=0)
+    header = member[:3] + bytes([flags]) + member[4:10]
+    header += b"\x05\x00extra" if flags & 4 else b""
+    header += b"a name\0" if flags & 8 else b""
+    header += b"a comment\0" if flags & 16 else b""
+    header += (zlib.crc32(header) & 0xFFFF).to_bytes(2, "little") if flags & 2 else b""
+    assert b"".join(decompress(Trickle((header + member[10:]) * 2, size))) == CONTENT[:500] * 2
 
 
 @pytest.mark.parametrize("junk", [b"junk", b"\0\0junk", b"\x1f\x8bjunk", b"\x1f"])
