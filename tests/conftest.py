@@ -48,14 +48,23 @@ def kind(item: pytest.Item) -> str:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Put fast tests first, and leave out what needs root where there is none."""
-    items.sort(key=lambda item: ORDER.index(kind(item)))
+    """Put fast tests first, and leave out what needs root where there is none.
+
+    Of one kind those come first that may take minutes, so that no worker is left alone with one at the end.
+    """
+    items.sort(key=lambda item: (ORDER.index(kind(item)), -_limit(item)))
     if os.geteuid() == 0 or MUST_RUN:
         return
     left_out = [item for item in items if item.get_closest_marker("root")]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def _limit(item: pytest.Item) -> float:
+    """Return the seconds that the test may take, if it says so."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0]) if marker else 0
 
 
 @pytest.hookimpl(wrapper=True)
