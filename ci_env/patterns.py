@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ci_env.letters import letters
 from ci_env.tree import Entry
 
 _TOKEN = re.compile(
@@ -92,17 +93,12 @@ def _translate(token: re.Match[str], pattern: str) -> str:
     return re.escape(token[kind])
 
 
-def _translate_set(letters: str, pattern: str, *, negated: bool) -> str:
+def _translate_set(written: str, pattern: str, *, negated: bool) -> str:
     """Return the set as an expression; never a slash, though a range such as `[+-9]` spans it."""
-    items: list[str] = []
-    for item in _RANGE.finditer(letters):
-        if item["letter"]:
-            items.append(re.escape(item["letter"]))
-        elif item["first"] <= item["last"]:
-            items.append(f"{re.escape(item['first'])}-{re.escape(item['last'])}")
-        else:
-            raise PatternError(pattern, f"has a range that runs backwards: `{item[0]}`")
-    return f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
+    try:
+        return f"(?!/)[{'^' if negated else ''}{letters(_RANGE.finditer(written))}]"
+    except ValueError as error:
+        raise PatternError(pattern, f"has a range that runs backwards: `{error}`") from error
 
 
 def _nearest(pattern: str, entries: Sequence[Entry]) -> str | None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from ci_env.dockerfile.words import SPACES
 from ci_env.errors import ConfigError
 from ci_env.frozen import dataclass
+from ci_env.letters import letters
 
 _TOKEN = re.compile(
     r"""
@@ -168,13 +169,8 @@ def _directories(token: re.Match[str], pattern: str) -> str:
     return "(?:(?s:.*)/)?"
 
 
-def _letters(letters: str, pattern: str, *, negated: bool) -> str:
-    items: list[str] = []
-    for item in _RANGE.finditer(letters):
-        if item["letter"]:
-            items.append(re.escape(item["letter"]))
-        elif item["first"] <= item["last"]:
-            items.append(f"{re.escape(item['first'])}-{re.escape(item['last'])}")
-        else:
-            raise ValueError(f"`{pattern[:80]}` has a range that runs backwards: `{item[0]}`")
-    return f"(?!/)[{'^' if negated else ''}{''.join(items)}]"
+def _letters(written: str, pattern: str, *, negated: bool) -> str:
+    try:
+        return f"(?!/)[{'^' if negated else ''}{letters(_RANGE.finditer(written))}]"
+    except ValueError as error:
+        raise ValueError(f"`{pattern[:80]}` has a range that runs backwards: `{error}`") from error

@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from ci_env.letters import letters
+
 _WILD = re.compile(r"(?:[^\\*?\[]|\\.)*[*?\[]", re.DOTALL)
 _TOKEN = re.compile(
     r"""
@@ -96,16 +98,15 @@ def _expression(token: re.Match[str]) -> str:
     if token["any"]:
         return "."
     if token["letters"]:
-        return f"[{token['negated']}{''.join(map(_set, _RANGE.finditer(token['letters'])))}]"
+        return f"[{token['negated']}{_set(token['letters'])}]"
     return re.escape(token["escaped"] or token["literal"])
 
 
-def _set(part: re.Match[str]) -> str:
-    if part["letter"]:
-        return re.escape(part["letter"])
-    if part["first"] > part["last"]:
-        raise ValueError(f"{part[0]!r} is not a range of letters")
-    return f"{re.escape(part['first'])}-{re.escape(part['last'])}"
+def _set(written: str) -> str:
+    try:
+        return letters(_RANGE.finditer(written))
+    except ValueError as error:
+        raise ValueError(f"{str(error)!r} is not a range of letters") from error
 
 
 def _unescaped(part: str) -> str:
