@@ -11,7 +11,6 @@ from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
 from ci_env.cli.interrupt import Interruption
 from ci_env.cli.opened import Opened
-from ci_env.cli.platform import this_machine
 from ci_env.digest import Digest, key
 from ci_env.errors import ConfigError
 from ci_env.events import Emit
@@ -22,6 +21,7 @@ from ci_env.plan.compile import choose_jobs, compile_plan
 from ci_env.plan.inputs import Inputs, ResolvedImage
 from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
+from ci_env.resolve.machine import this_machine
 from ci_env.resolve.source import SourceLayers
 from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
-from ci_env.cli.platform import this_machine
 from ci_env.errors import ConfigError
+from ci_env.resolve.machine import this_machine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

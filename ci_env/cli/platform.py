@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import os
 from typing import TYPE_CHECKING
 
-from ci_env.oci.platform import of_machine
+from ci_env.resolve.machine import this_machine
 
 if TYPE_CHECKING:
     from ci_env.oci.platform import Platform
@@ -20,11 +19,6 @@ def add_argument(parser: argparse.ArgumentParser) -> None:
         metavar="OS/ARCH[/VARIANT]",
         help="what images are to be for (default: this machine)",
     )
-
-
-def this_machine() -> Platform:
-    """Return the platform of the machine that this process runs on."""
-    return of_machine(os.uname().machine)
 
 
 def check_can_run(name: str) -> None:

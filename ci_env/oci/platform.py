@@ -46,7 +46,7 @@ def parse(text: str) -> Platform:
 
 def canonical(platform: Platform) -> Platform:
     """Return the one spelling of a platform that has several, as `of_machine` has it: arm64 is arm64/v8."""
-    variant = platform.variant or _DEFAULT_VARIANT.get(platform.architecture)
+    variant = _variant(platform)
     plain = platform.architecture == "amd64" and variant == "v1"
     return Platform(platform.os, platform.architecture, None if plain else variant)
 
@@ -73,7 +73,7 @@ def runnable_variants(wanted: Platform) -> tuple[str | None, ...]:
     The default variant stands for an entry that names none. amd64 runs only what it is asked for or less: a host that
     is not known to be amd64/v2 never gets v2.
     """
-    variant = wanted.variant or _DEFAULT_VARIANT.get(wanted.architecture)
+    variant = _variant(wanted)
     known = _KNOWN_VARIANTS.get(wanted.architecture, ())
     if variant in known:
         return tuple(reversed(known[: known.index(variant) + 1]))
@@ -97,5 +97,5 @@ def best(offers: Sequence[Platform | None], wanted: Platform) -> int | None:
     return min(fits)[1] if fits else None
 
 
-def _variant(offer: Platform) -> str | None:
-    return offer.variant or _DEFAULT_VARIANT.get(offer.architecture)
+def _variant(platform: Platform) -> str | None:
+    return platform.variant or _DEFAULT_VARIANT.get(platform.architecture)

@@ -5,7 +5,6 @@ Only the stages that the target needs are looked at, and only their images are a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
@@ -23,7 +22,6 @@ from ci_env.events import Emit, Note
 from ci_env.frozen import dataclass
 from ci_env.oci.assemble import Base
 from ci_env.oci.document import parse_json
-from ci_env.oci.platform import of_machine
 from ci_env.oci.platform import parse as parse_platform
 from ci_env.pipeline.image import parse_image
 from ci_env.pipeline.model import Network
@@ -32,6 +30,7 @@ from ci_env.plan.plan import FIXED_EPOCH, Image, Plan, Source
 from ci_env.resolve.built import documents
 from ci_env.resolve.context import Context
 from ci_env.resolve.images import ImageResolver
+from ci_env.resolve.machine import this_machine
 from ci_env.store.blobs import Blobs
 from ci_env.store.layers import Layers
 
@@ -87,7 +86,7 @@ def plan_build(
     """Return how to build what is asked for; the context is without what lies in `left_out`."""
     text = _read(request.file)
     written = parse(text, file=str(request.file))
-    machine = of_machine(os.uname().machine)
+    machine = this_machine()
     dockerfile, arguments = with_arguments(written, request.args, target=resolver.platform, build=machine)
     if not request.context.is_dir():
         raise ConfigError(f"the build's context {request.context} is no directory")

@@ -18,11 +18,12 @@ from ci_env.digest import Digest, key
 from ci_env.errors import CiEnvError, ConfigError, Interrupted
 from ci_env.events import Emit
 from ci_env.files import explained
-from ci_env.oci.platform import Platform, of_machine
+from ci_env.oci.platform import Platform
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.plan.plan import Image
+from ci_env.resolve.machine import this_machine
 from ci_env.store.images import ImageResult, Images
 from ci_env.store.layers import Layers
 
@@ -75,7 +76,7 @@ class ImageResolver:
             raise ConfigError(f"{at}: {text!r} is an image to be built, which none can stand on", hint=_BUILD)
         if name.kind == "host":
             self._check_host(at)
-            image = Image(text, None, (), self._host_fingerprint(), str(of_machine(os.uname().machine)))
+            image = Image(text, None, (), self._host_fingerprint(), str(this_machine()))
             return ResolvedImage(image, {}, "", "")
         result_key = self._key(name)
         may_move = name.kind == "registry" and "@" not in name.place
@@ -108,7 +109,7 @@ class ImageResolver:
 
     def _check_host(self, at: str) -> None:
         """Raise ConfigError where this machine's operating system is not for the platform."""
-        machine = of_machine(os.uname().machine)
+        machine = this_machine()
         if (self.platform.os, self.platform.architecture) != (machine.os, machine.architecture):
             message = f"{at}: `image: host` is this machine, which is {machine} and not {self.platform}"
             raise ConfigError(message, hint="name an image, or leave out --platform")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from ci_env.cli.interrupt import interruptible
 from ci_env.cli.opened import opened
-from ci_env.cli.platform import this_machine
 from ci_env.errors import ConfigError
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.resolve.images import ImageResolver, Wanted
+from ci_env.resolve.machine import this_machine
 from ci_env.store.images import ImageResult, Images
 from ci_env.ui.view import choose
 

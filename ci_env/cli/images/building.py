@@ -10,7 +10,7 @@ from pathlib import Path
 from ci_env.cli.built import Named, Way, build_image, dockerfile_of, named_by
 from ci_env.cli.interrupt import interruptible
 from ci_env.cli.opened import opened
-from ci_env.cli.platform import check_can_run, this_machine
+from ci_env.cli.platform import check_can_run
 from ci_env.cli.wiring import adapter
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 from ci_env.events import Note
@@ -18,6 +18,7 @@ from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.resolve.dockerfile import BuildRequest
 from ci_env.resolve.images import ImageResolver, Wanted
+from ci_env.resolve.machine import this_machine
 from ci_env.store.images import Images
 from ci_env.ui.view import choose
 

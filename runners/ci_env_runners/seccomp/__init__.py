@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 from ci_env.errors import HostError
@@ -11,6 +12,7 @@ MACHINES = ("x86_64", "aarch64")
 """as uname(2) names them"""
 
 
+@functools.cache
 def step_filter(machine: str, *, emulates_root: bool) -> bytes:
     """Return the filter, an array of `struct sock_filter`. HostError where there is none for this kind of machine.
 
