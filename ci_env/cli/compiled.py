@@ -21,9 +21,7 @@ from ci_env.plan.compile import choose_jobs, compile_plan
 from ci_env.plan.inputs import Inputs, ResolvedImage
 from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
-from ci_env.resolve.machine import this_machine
 from ci_env.resolve.source import SourceLayers
-from ci_env.store.images import Images
 from ci_env.store.pipelines import Pipelines, pipeline_key
 
 _IMAGE = "--image"
@@ -68,15 +66,7 @@ def compile_request(request: Request, opened: Opened, emit: Emit, interruption: 
     sources = SourceLayers(snapshot, opened.layers, emit)
     project = key("project", {"path": os.fsencode(root.path).hex()})
     wanted = Wanted(request.file.absolute().parent, is_offline=request.is_offline, is_renewed=request.is_renewed)
-    resolver = ImageResolver(
-        Images(opened.store),
-        opened.layers,
-        wanted,
-        platform=request.platform or this_machine(),
-        host_fingerprint=opened.factory.host_fingerprint,
-        scratch=opened.scratch,
-        emit=emit,
-    )
+    resolver = opened.resolver(wanted, request.platform, emit)
     selections = sources.select(jobs)
     images = _resolve(request, jobs, resolver, opened, emit, interruption)
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)

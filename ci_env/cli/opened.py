@@ -6,6 +6,7 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ci_env.cli.wiring import runner_factory
 from ci_env.frozen import dataclass
@@ -16,6 +17,11 @@ from ci_env.store.home import Store, locate, open_store
 from ci_env.store.layers import Layers
 from ci_env.store.scratch import reap, scratch
 from ci_env.store.uses import Uses, using
+
+if TYPE_CHECKING:
+    from ci_env.events import Emit
+    from ci_env.oci.platform import Platform
+    from ci_env.resolve.images import ImageResolver, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +36,22 @@ class Opened:
     caches: Caches
     scratch: Path
     """of this command alone"""
+
+    def resolver(self, wanted: Wanted, platform: Platform | None, emit: Emit) -> ImageResolver:
+        """Return what finds images, for `platform` or else for this machine."""
+        from ci_env.resolve.images import ImageResolver
+        from ci_env.resolve.machine import this_machine
+        from ci_env.store.images import Images
+
+        return ImageResolver(
+            Images(self.store),
+            self.layers,
+            wanted,
+            platform=platform or this_machine(),
+            host_fingerprint=self.factory.host_fingerprint,
+            scratch=self.scratch,
+            emit=emit,
+        )
 
 
 def this_store() -> Store:

@@ -14,8 +14,6 @@ from ci_env.cli.platform import check_can_run
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from ci_env.cli.compiled import Request
     from ci_env.cli.interrupt import Interruption
     from ci_env.cli.opened import Opened
@@ -44,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
     from ci_env.cli.recorded import Work, run_recorded
-    from ci_env.cli.wiring import adapter
+    from ci_env.cli.service import in_service
     from ci_env.ui.view import choose
 
     if arguments.pull and arguments.offline:
@@ -66,10 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     with interruptible() as interruption, opened() as everything, view as emit:
         if arguments.plan:
             return _print_plan(request, everything, emit, interruption)
-        service = adapter(os.environ)
-        if service is not None and arguments.format == "auto":
-            emit = service.reporter(os.environ, _write)
-        context: Mapping[str, str] = service.context(os.environ) if service else {}
+        emit, context = in_service(emit, arguments.format)
         compiled = compile_request(request, everything, emit, interruption)
         parallel = arguments.parallel or len(os.sched_getaffinity(0))
         is_caching = not arguments.no_cache
@@ -79,11 +74,6 @@ def run(arguments: argparse.Namespace) -> int:
         )
     interruption.check()
     return EXIT_STEP_FAILED if record.status == "failed" else 0
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
 
 
 def _print_plan(request: Request, opened: Opened, emit: Emit, interruption: Interruption) -> int:

@@ -12,9 +12,8 @@ from ci_env.cli.opened import opened
 from ci_env.errors import ConfigError
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
-from ci_env.resolve.images import ImageResolver, Wanted
-from ci_env.resolve.machine import this_machine
-from ci_env.store.images import ImageResult, Images
+from ci_env.resolve.images import Wanted
+from ci_env.store.images import ImageResult
 from ci_env.ui.view import choose
 
 
@@ -30,15 +29,8 @@ def run(arguments: argparse.Namespace) -> None:
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     results: list[ImageResult] = []
     with interruptible(), opened() as everything, view as emit:
-        resolver = ImageResolver(
-            Images(everything.store),
-            everything.layers,
-            Wanted(Path.cwd(), is_offline=False, is_renewed=True),
-            platform=arguments.platform or this_machine(),
-            host_fingerprint=everything.factory.host_fingerprint,
-            scratch=everything.scratch,
-            emit=emit,
-        )
+        wanted = Wanted(Path.cwd(), is_offline=False, is_renewed=True)
+        resolver = everything.resolver(wanted, arguments.platform, emit)
         results.extend(resolver.bring(text, name) for text, name in texts)
     if arguments.format != "json":
         sys.stdout.writelines(f"{result.reference}  {result.manifest}\n" for result in results)

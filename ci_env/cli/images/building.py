@@ -11,15 +11,13 @@ from ci_env.cli.built import Named, Way, build_image, dockerfile_of, named_by
 from ci_env.cli.interrupt import interruptible
 from ci_env.cli.opened import opened
 from ci_env.cli.platform import check_can_run
-from ci_env.cli.wiring import adapter
+from ci_env.cli.service import in_service
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 from ci_env.events import Note
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.resolve.dockerfile import BuildRequest
-from ci_env.resolve.images import ImageResolver, Wanted
-from ci_env.resolve.machine import this_machine
-from ci_env.store.images import Images
+from ci_env.resolve.images import Wanted
 from ci_env.ui.view import choose
 
 
@@ -30,27 +28,17 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in arguments.build_arg if value is not None}
     request = BuildRequest(file, context, arguments.target, given, arguments.network)
     named = _named(arguments.tag, file)
-    platform = arguments.platform or this_machine()
     if arguments.platform is not None:
-        check_can_run(str(platform))
+        check_can_run(str(arguments.platform))
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible() as interruption, opened() as everything, view as emit:
-        service = adapter(os.environ)
-        if service is not None and arguments.format == "auto":
-            emit = service.reporter(os.environ, _write)
-        resolver = ImageResolver(
-            Images(everything.store),
-            everything.layers,
-            Wanted(Path.cwd(), is_offline=arguments.offline, is_renewed=arguments.pull),
-            platform=platform,
-            host_fingerprint=everything.factory.host_fingerprint,
-            scratch=everything.scratch,
-            emit=emit,
-        )
+        emit, ci = in_service(emit, arguments.format)
+        wanted = Wanted(Path.cwd(), is_offline=arguments.offline, is_renewed=arguments.pull)
+        resolver = everything.resolver(wanted, arguments.platform, emit)
         way = Way(
             is_caching=not arguments.no_cache,
             parallel=len(os.sched_getaffinity(0)),
-            ci=service.context(os.environ) if service else {},
+            ci=ci,
         )
         result = build_image(request, named, everything, resolver, emit, interruption, way)
         if result is not None and arguments.format == "json":
@@ -74,8 +62,3 @@ def _named(tag: str | None, file: Path) -> Named:
             f"{tag!r} is no name for an image", hint="give it one as in a registry, such as app:1"
         ) from error
     return Named(tag, ImageName("registry", tag, None))
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()

@@ -1,0 +1,23 @@
+"""The CI service that a command runs in, if any: who shows what happens then, and what the service says of the run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+
+from ci_env.cli.wiring import adapter
+from ci_env.events import Emit
+
+
+def in_service(emit: Emit, form: str) -> tuple[Emit, Mapping[str, str]]:
+    """Return the service's own view in place of `emit`, unless `--format` asks for another, and the run's context."""
+    service = adapter(os.environ)
+    if service is None:
+        return emit, {}
+    return service.reporter(os.environ, _write) if form == "auto" else emit, service.context(os.environ)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
