@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from bench.docker import daemon
 from bench.material import Absent, Material
@@ -35,7 +36,7 @@ Setup = Callable[[Material], AbstractContextManager[Peer]]
 
 @contextmanager
 def bubblewrap(material: Material) -> Generator[Peer]:
-    _need("bwrap", "bubblewrap")
+    need("bwrap", "bubblewrap")
     argv = [
         "bwrap",
         "--unshare-all",
@@ -63,7 +64,7 @@ def crun(material: Material) -> Generator[Peer]:
 
 def _runtime(material: Material, program: str) -> Peer:
     """Set up an OCI runtime with the bundle that its own `spec` makes, but for the terminal and the command."""
-    _need(program, program)
+    need(program, program)
     bundle = material.path / program
     bundle.mkdir()
     rootless = [] if os.geteuid() == 0 else ["--rootless"]
@@ -79,8 +80,8 @@ def _runtime(material: Material, program: str) -> Peer:
 
 @contextmanager
 def podman(material: Material) -> Generator[Peer]:
-    _need("podman", "podman")
-    base = ["podman", *_storage(material, "podman"), "--cgroup-manager=cgroupfs", "--events-backend=file"]
+    need("podman", "podman")
+    base = ["podman", *storage(material.path / "podman"), "--cgroup-manager=cgroupfs", "--events-backend=file"]
     if shutil.which("runc"):
         base.append("--runtime=runc")  # crun refuses hosts that mount both versions of cgroups
     _do(material, [*base, "import", str(material.archive), _IMAGE])
@@ -98,8 +99,8 @@ def podman(material: Material) -> Generator[Peer]:
 
 @contextmanager
 def buildah(material: Material) -> Generator[Peer]:
-    _need("buildah", "buildah")
-    base = ["buildah", *_storage(material, "buildah")]
+    need("buildah", "buildah")
+    base = ["buildah", *storage(material.path / "buildah")]
     container = _do(material, [*base, "from", "scratch"]).strip()
     _do(material, [*base, "add", "--quiet", container, str(material.archive), "/"])
     _do(material, [*base, "commit", "--quiet", "--rm", container, _IMAGE])
@@ -110,7 +111,7 @@ def buildah(material: Material) -> Generator[Peer]:
 
 @contextmanager
 def docker(material: Material) -> Generator[Peer]:
-    _need("docker", "docker.io")
+    need("docker", "docker.io")
     with daemon(material) as address:
         base = ["docker", "--host", address]
         legacy = {"DOCKER_BUILDKIT": "0"}  # BuildKit needs a client plugin that Debian's package does not bring
@@ -135,12 +136,13 @@ PEERS: Mapping[str, Setup] = {
 }
 
 
-def _storage(material: Material, program: str) -> list[str]:
-    path = material.path / program
+def storage(path: Path) -> list[str]:
+    """Return the options by which podman and buildah keep everything below `path`."""
     return [f"--root={path}/storage", f"--runroot={path}/run", "--storage-driver=overlay"]
 
 
-def _need(program: str, package: str) -> None:
+def need(program: str, package: str) -> None:
+    """Raise Absent unless the program is there."""
     if shutil.which(program) is None:
         raise Absent(f"{program}: not installed (Debian package {package})")
 

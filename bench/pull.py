@@ -16,6 +16,7 @@ import pytest
 from bench.docker import daemon
 from bench.material import Absent, Material
 from bench.measure import Command, run
+from bench.peers import need, storage
 from tests.base_image import base_image
 from tests.real_registry import RealRegistry, real_registry
 
@@ -50,7 +51,7 @@ def contestants(stack: ExitStack, material: Material, program: Path) -> Iterable
     try:
         layout = base_image()
         registry = stack.enter_context(real_registry(material.path / "registry"))
-    except pytest.skip.Exception as reason:
+    except pytest.skip.Exception as reason:  # what they need is not here: a test would be left out
         raise Absent(f"pulls: {reason}") from reason
     reference = registry.push(layout, _NAME)
     yield _ci_env(material, program, place, reference)
@@ -76,8 +77,7 @@ def times_ms(contestants: Sequence[Contestant], rounds: int) -> dict[str, list[f
 
 def describe(material: Material) -> str:
     """Return one line about the image."""
-    blobs = base_image() / "blobs" / "sha256"
-    layer = max(blobs.iterdir(), key=lambda path: path.stat().st_size)
+    layer = _layer(base_image())
     lister = subprocess.run(["tar", "-tzf", layer], capture_output=True, text=True, check=True, env=dict(material.env))
     plain = int(subprocess.run(f"zcat <{layer} | wc -c", shell=True, capture_output=True, check=True).stdout)
     size = layer.stat().st_size
@@ -104,7 +104,7 @@ def _ci_env(material: Material, program: Path, place: Path, reference: str) -> C
 
 
 def _docker(stack: ExitStack, material: Material, place: Path, registry: RealRegistry) -> Contestant:
-    _need("docker", "docker.io")
+    need("docker", "docker.io")
     address = stack.enter_context(daemon(material, data=place / "docker"))
     base = ("docker", "--host", address)
     reference = f"{registry.host}/{_NAME}"
@@ -116,9 +116,8 @@ def _docker(stack: ExitStack, material: Material, place: Path, registry: RealReg
 
 
 def _podman(_stack: ExitStack, material: Material, place: Path, registry: RealRegistry) -> Contestant:
-    _need("podman", "podman")
-    storage = place / "podman"
-    base = ("podman", f"--root={storage}/storage", f"--runroot={storage}/run", "--storage-driver=overlay")
+    need("podman", "podman")
+    base = ("podman", *storage(place / "podman"))
     reference = f"{registry.host}/{_NAME}"
 
     def forget() -> None:
@@ -129,8 +128,8 @@ def _podman(_stack: ExitStack, material: Material, place: Path, registry: RealRe
 
 
 def _skopeo_and_umoci(_stack: ExitStack, material: Material, place: Path, registry: RealRegistry) -> Contestant:
-    _need("skopeo", "skopeo")
-    _need("umoci", "umoci")
+    need("skopeo", "skopeo")
+    need("umoci", "umoci")
     target = place / "umoci"
     policy = registry.directory / "policy.json"
     script = f"mkdir {target} && skopeo --policy {policy} copy --quiet --src-tls-verify=false "
@@ -142,9 +141,8 @@ def _skopeo_and_umoci(_stack: ExitStack, material: Material, place: Path, regist
 
 def _extractors(material: Material, place: Path, layout: Path) -> Iterable[Contestant]:
     """Give who unpacks the layer from a file, without a registry and without looking at a digest."""
-    layer = max((layout / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
     local = place / "layer.tar.gz"
-    shutil.copy(layer, local)
+    shutil.copy(_layer(layout), local)
     for program in ("bsdtar", "tar"):
         if shutil.which(program) is None:
             print(f"Not measured: {program}: not installed\n")
@@ -155,6 +153,6 @@ def _extractors(material: Material, place: Path, layout: Path) -> Iterable[Conte
         yield Contestant(command, partial(shutil.rmtree, target))
 
 
-def _need(program: str, package: str) -> None:
-    if shutil.which(program) is None:
-        raise Absent(f"{program}: not installed (Debian package {package})")
+def _layer(layout: Path) -> Path:
+    """Return the file of the image's one layer."""
+    return max((layout / "blobs" / "sha256").iterdir(), key=lambda path: path.stat().st_size)
