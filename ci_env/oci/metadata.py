@@ -157,6 +157,12 @@ def make_opaque(descriptor: int) -> None:
         ) from error
 
 
+def clear_opaque(descriptor: int) -> None:
+    """Take the mark from an open directory, if it has one."""
+    if is_opaque(descriptor):
+        os.removexattr(descriptor, OPAQUE)
+
+
 def is_whiteout(found: os.stat_result) -> bool:
     """Tell whether a file of a layer says "not there" (overlayfs.rst, "whiteouts and opaque directories")."""
     return stat.S_ISCHR(found.st_mode) and found.st_rdev == 0

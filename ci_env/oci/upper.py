@@ -15,6 +15,7 @@ from ci_env.oci.metadata import (
     MISSING_PARENT,
     Metadata,
     Owners,
+    clear_opaque,
     is_whiteout,
     make_opaque,
     read_metadata,
@@ -192,6 +193,7 @@ class Upper:
         try:
             for child in map(os.fsencode, os.listdir(descriptor)):
                 self.drop_borrowed(descriptor, child, path + b"/" + child)
+            clear_opaque(descriptor)  # it will lie in what hides all that is below, which says it already
             is_empty = not os.listdir(descriptor)
         finally:
             os.close(descriptor)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ci_env.oci.layer import apply
@@ -79,6 +79,11 @@ def again(content: bytes, destination: Path, lowers: Sequence[Path]) -> Path:
     return destination
 
 
+# A directory that hides what is below it, in one that is told later to do so, too.
+_HIDDEN_TWICE = [[f("a"), d("a/a"), f("b")], [f("b"), _fifo("a/a"), f("a/a/a"), wh("a")]]
+
+
+@example(_HIDDEN_TWICE)
 @settings(max_examples=60, deadline=None)
 @given(_layers)
 def test_a_layer_survives_its_archive(layers: list[list[Item]]) -> None:
