@@ -87,15 +87,26 @@ def shown(stack: Stack) -> Tree:
 def is_order_free(layer: Sequence[Change]) -> bool:
     """Tell whether the spec says what `layer` means: no path twice, nothing of its own replaced or used as a parent.
 
-    A whiteout that comes after an implied parent of its own layer is left out as well: the parent's mode is then that
-    of a directory which the layer also hides, and the spec is silent.
+    A whiteout that comes after an implied parent of its own layer is left out as well, and an opaque mark that comes
+    after one below it: the parent's mode is then that of a directory which the layer also hides, and the spec is silent
+    (cases W2 and W3 say what is done).
     """
     paths = [change.path for change in layer]
     files = {change.path for change in layer if change.kind == "file"}
     hidden = {change.path for change in layer if change.kind == "whiteout"}
-    added = [change.path for change in layer if change.kind in ("file", "directory")]
-    implied = {path[:at] for path in added for at in range(len(path)) if path[at] == "/"}
-    return len(set(paths)) == len(paths) and not files & implied and not hidden & implied
+    implied = implied_parents(layer)
+    is_emptied = any(
+        parent.startswith(f"{change.path}/")
+        for place, change in enumerate(layer)
+        if change.kind == "opaque"
+        for parent in implied_parents(layer[:place])
+    )
+    return len(set(paths)) == len(paths) and not files & implied and not hidden & implied and not is_emptied
+
+
+def implied_parents(changes: Sequence[Change]) -> set[str]:
+    added = [change.path for change in changes if change.kind in ("file", "directory")]
+    return {path[:at] for path in added for at in range(len(path)) if path[at] == "/"}
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
@@ -103,6 +114,8 @@ def is_order_free(layer: Sequence[Change]) -> bool:
 @example([[_FILE], [Change("whiteout", "a/a", ""), Change("whiteout", "a", "")]])
 @example([[_FILE], [Change("whiteout", "a/a", ""), Change("opaque", "a", "")]])
 @example([[_FILE], [Change("whiteout", "a/a/a", ""), Change("opaque", "a/a", ""), Change("whiteout", "a", "")]])
+@example([[Change("directory", "a/a", "")], [_FILE, Change("opaque", "a", "")]])
+@example([[Change("directory", "a/a", "")], [Change("opaque", "a", ""), _FILE]])
 def test_overlay_of_layers_is_the_flattened_tree(layers: list[list[Change]]) -> None:
     layers = [layer if is_order_free(layer) else layer[:1] for layer in layers]
     with tempfile.TemporaryDirectory() as directory:

@@ -7,6 +7,7 @@ from tests.oci_builder import Item, d, f, hard, link, opaque, wh
 
 _DIRECTORY = (d("d"), f("d/x"), d("d/sub"), f("d/sub/z"), f("d/sub/w"))
 
+_NESTED = (d("a"), d("a/b", mode=0o700, mtime=7), f("a/b/old"))
 _BOTH_ORDERS = (
     (wh("d"), d("d"), f("d/y")),
     (d("d"), f("d/y"), wh("d")),
@@ -28,14 +29,20 @@ WHITEOUTS = (
     Case(
         "W2",
         "an opaque mark after a file of its layer in that directory",
-        "the directory holds only that file",
-        (shows(BASE, (f("a/new"), opaque("a")), tree=base(f("a/new"), without=["a/f", "a/g"])),),
+        "the directory holds only that file; a parent of it that the layer does not list stays as it was below",
+        (
+            shows(BASE, (f("a/new"), opaque("a")), tree=base(f("a/new"), without=["a/f", "a/g"])),
+            shows(_NESTED, (f("a/b/new"), opaque("a")), tree=(d("a"), d("a/b", mode=0o700, mtime=7), f("a/b/new"))),
+        ),
     ),
     Case(
         "W3",
         "an opaque mark before such a file",
-        "the same",
-        (shows(BASE, (opaque("a"), f("a/new")), tree=base(f("a/new"), without=["a/f", "a/g"])),),
+        "the same, but such a parent is a new directory (umoci, too, tells the two orders apart)",
+        (
+            shows(BASE, (opaque("a"), f("a/new")), tree=base(f("a/new"), without=["a/f", "a/g"])),
+            shows(_NESTED, (opaque("a"), f("a/b/new")), tree=(d("a"), d("a/b", mtime=0), f("a/b/new"))),
+        ),
     ),
     Case(
         "W4",
