@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ci_env.capsule.left import layers_left
@@ -44,6 +44,8 @@ class Way:
     parallel: int
     ci: Mapping[str, str]
     """what a CI service says of the run"""
+    before: Callable[[Build], None] | None = None
+    """is given what is about to be done"""
 
 
 def build_image(
@@ -58,6 +60,8 @@ def build_image(
     """Build an image and keep it in the store by its name; None where a step has failed, which was told."""
     created = _created()
     build = plan_build(request, resolver, opened.layers, opened.blobs, emit, left_out=opened.store.root)
+    if way.before is not None:
+        way.before(build)
     work = Work(build.plan, str(request.file), build.project, build.context.have)
     record = run_recorded(
         work, opened, emit, interruption, context=way.ci, parallel=way.parallel, is_caching=way.is_caching
@@ -78,11 +82,12 @@ def build_for(
     resolver: ImageResolver,
     emit: Emit,
     interruption: Interruption,
+    before: Callable[[Build], None] | None,
 ) -> ResolvedImage:
     """Build the image that a pipeline file below `top` names `text`, with the cache; BuildFailed where that fails."""
     file = top / parse_image(text).place
     request = BuildRequest(file, file.parent, None, {}, "host")
-    way = Way(is_caching=True, parallel=len(os.sched_getaffinity(0)), ci={})
+    way = Way(is_caching=True, parallel=len(os.sched_getaffinity(0)), ci={}, before=before)
     with told_where(text, at):
         result = build_image(request, named_by(file), opened, resolver, emit, interruption, way)
     if result is None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ci_env import source
 from ci_env.cli import pipeline_file
@@ -23,6 +25,11 @@ from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
 from ci_env.resolve.source import SourceLayers
 from ci_env.store.pipelines import Pipelines, pipeline_key
+
+if TYPE_CHECKING:
+    from ci_env.resolve.dockerfile import Build
+
+    BeforeBuild = Callable[[str, Build], None]
 
 _IMAGE = "--image"
 _DOCKERFILE = "dockerfile:"
@@ -54,10 +61,18 @@ class Compiled:
     sources: SourceLayers
 
 
-def compile_request(request: Request, opened: Opened, emit: Emit, interruption: Interruption) -> Compiled:
+def compile_request(
+    request: Request,
+    opened: Opened,
+    emit: Emit,
+    interruption: Interruption,
+    *,
+    before_build: BeforeBuild | None = None,
+) -> Compiled:
     """Return the plan that `request` asks for. Everything that decides the result has been looked at then.
 
-    Images that are to be built have been built: BuildFailed where a step of one has failed.
+    Images that are to be built have been built: BuildFailed where a step of one has failed. `before_build` is given
+    the name of each, and what is about to be done.
     """
     pipeline = _with_image(_load(request.file, opened), request.image)
     jobs = choose_jobs(pipeline, request.jobs)
@@ -68,7 +83,7 @@ def compile_request(request: Request, opened: Opened, emit: Emit, interruption: 
     wanted = Wanted(request.file.absolute().parent, is_offline=request.is_offline, is_renewed=request.is_renewed)
     resolver = opened.resolver(wanted, request.platform, emit)
     selections = sources.select(jobs)
-    images = _resolve(request, jobs, resolver, opened, emit, interruption)
+    images = _resolve(request, jobs, resolver, opened, emit, interruption, before_build)
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
     return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
 
@@ -80,6 +95,7 @@ def _resolve(
     opened: Opened,
     emit: Emit,
     interruption: Interruption,
+    before_build: BeforeBuild | None,
 ) -> Mapping[str, ResolvedImage]:
     """Return the image of each name in `jobs`: built, or as the lockfile says, where there is one or must be."""
     named = {job.image: job.at for job in reversed(jobs)}  # of jobs with the same image, errors name the first
@@ -96,7 +112,10 @@ def _resolve(
         raise ConfigError(message, hint="build and push it, and name it by its digest")
     found = _find(request, named, resolver, emit)
     top = request.file.parent
-    built = {image: build_for(image, at, top, opened, resolver, emit, interruption) for image, at in files.items()}
+    built: dict[str, ResolvedImage] = {}
+    for image, at in files.items():
+        before = before_build and partial(before_build, image)
+        built[image] = build_for(image, at, top, opened, resolver, emit, interruption, before)
     return {**found, **built}
 
 

@@ -1,27 +1,30 @@
-"""`ci-env explain`: why does a step run again? Looks at everything a run would look at, and runs nothing."""
+"""`ci-env explain`: why does a step run again? Looks at everything a run would look at, and runs no step of it.
+
+An image that is to be built is built, as by a run: what the steps do depends on what comes of it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.pipeline_file import DEFAULT
 from ci_env.cli.platform import add_argument as add_platform
 from ci_env.errors import ConfigError
-from ci_env.frozen import dataclass
 
 if TYPE_CHECKING:
+    from ci_env.cli.asking import Asking
     from ci_env.cli.compiled import Compiled
-    from ci_env.cli.opened import Opened
-    from ci_env.plan.plan import Job, Step
-    from ci_env.store.steps import StepResult, Steps
+    from ci_env.digest import Digest
+    from ci_env.plan.explain import FileChange
+    from ci_env.plan.plan import Step
+    from ci_env.resolve.dockerfile import Build
+    from ci_env.store.layers import Layers
+    from ci_env.store.steps import Steps
     from ci_env.tree import Entry
-
-_MAX_FILES = 20
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Print what each step would do now, and why."""
+    """Print what each step would do now, and why; first the steps that build an image, and before they do."""
+    from ci_env.cli.asking import in_build
     from ci_env.cli.compiled import Request, compile_request
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
@@ -44,94 +48,67 @@ def run(arguments: argparse.Namespace) -> int:
         arguments.file, (), arguments.image, is_offline=False, is_renewed=False, platform=arguments.platform
     )
     view = choose("plain", stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
+    telling = _Telling(arguments.step)
     with interruptible() as interruption, opened() as everything, view as emit:
-        compiled = compile_request(request, everything, emit, interruption)
-        asking = _Asking(compiled, everything, Steps(everything.store))
-        chosen = list(_choose(compiled, arguments.step))
-        sys.stdout.writelines(f"{line}\n" for job, step in chosen for line in asking.explain(job, step))
+        results = Steps(everything.store)
+
+        def tell_build(image: str, build: Build) -> None:
+            telling.tell(in_build(build, everything.layers, results), image=image)
+
+        compiled = compile_request(request, everything, emit, interruption, before_build=tell_build)
+        telling.tell(_in_pipeline(compiled, everything.layers, results))
+        telling.check()
     return 0
 
 
-def _choose(compiled: Compiled, name: str | None) -> Iterator[tuple[Job, Step]]:
-    steps = [(job, step) for job in compiled.plan.jobs for step in job.steps]
-    found = [(job, step) for job, step in steps if name in (None, step.name, f"{job.name}/{step.name}")]
-    if not found:
-        from ci_env.pipeline.suggest import did_you_mean
+class _Telling:
+    """Prints what steps do, all or those of one name."""
 
-        names = [f"{job.name}/{step.name}" for job, step in steps]
-        known = [*names, *(step.name for _, step in steps)]
-        suggestion = did_you_mean(name or "", known)
-        raise ConfigError(f"the pipeline has no step {name!r}{suggestion}", hint=f"its steps: {', '.join(names)}")
-    yield from found
+    def __init__(self, name: str | None) -> None:
+        self._name = name
+        self._names: list[str] = []
+        self._is_found = name is None
 
-
-@dataclass(frozen=True, slots=True)
-class _Asking:
-    compiled: Compiled
-    opened: Opened
-    steps: Steps
-
-    def explain(self, job: Job, step: Step) -> Iterator[str]:
-        """Yield a line for the step, and one for each reason."""
-        from ci_env.digest import canonical_json
-        from ci_env.plan.keys import preimage_in
-        from ci_env.store.steps import step_place
-
-        name = f"{job.name}/{step.name}"
-        place = step_place(self.compiled.project, job=job.name, step=step.name)
-        last = self.steps.last(place)
-        if step.when == "on_failure":
-            yield f"{name}: never cached, since it runs only after a failure"
-        elif last is not None and last.key == step.key:
-            yield from self._known(name, last, self.steps.previous(place), step)
-        elif self.steps.load(step.key) is not None:
-            yield f"{name}: cached, by an earlier result"
-        elif last is None:
-            yield f"{name}: will run, as it has never passed here"
-        else:
-            now = canonical_json(preimage_in(self.compiled.plan, job, step)).decode()
-            yield f"{name}: will run, because since it last passed"
-            yield from self._reasons(last.preimage, now, step)
-
-    def _known(self, name: str, last: StepResult, previous: StepResult | None, step: Step) -> Iterator[str]:
-        if not self.opened.layers.has(last.layer):
-            yield f"{name}: will run, as the layer that it left has been removed"
-            return
-        yield f"{name}: cached"
-        if previous is not None:
-            yield "  it last ran because"
-            yield from self._reasons(previous.preimage, last.preimage, step)
-
-    def _reasons(self, old: str, new: str, step: Step) -> Iterator[str]:
-        from ci_env.plan.explain import differences
-
-        for difference in differences(old, new):
-            yield f"  - {difference.words}"
-            if difference.field == "source":
-                yield from self._files(old, new, step)
-
-    def _files(self, old: str, new: str, step: Step) -> Iterator[str]:
-        from ci_env.plan.explain import changed_files
+    def tell(self, asking: Asking, *, image: str | None = None) -> None:
+        """Print it for those of a plan; `image` is what that one builds."""
         from ci_env.ui.clean import clean
 
-        before, after = self._listing(old, step), self._listing(new, step)
-        if before is None or after is None:
-            return
-        changes = changed_files(before, after)
-        yield from (f"      {change.how:8} {clean(change.path)}" for change in changes[:_MAX_FILES])
-        if len(changes) > _MAX_FILES:
-            yield f"      and {len(changes) - _MAX_FILES} more"
+        prefix = "" if image is None else f"{clean(image)} "
+        for job, step in asking.steps():
+            name = f"{job.name}/{step.name}"
+            self._names.append(name)
+            if self._name in (None, step.name, name, prefix + name):
+                self._is_found = True
+                first, *rest = asking.explain(job, step)
+                sys.stdout.writelines(f"{line}\n" for line in (prefix + first, *rest))
+        sys.stdout.flush()
 
-    def _listing(self, preimage: str, step: Step) -> tuple[Entry, ...] | None:
-        """Return the files of the source layer in a preimage: of the present source, or as an earlier run kept them."""
-        import json
+    def check(self) -> None:
+        """Raise ConfigError if no step has the name."""
+        if not self._is_found:
+            from ci_env.pipeline.suggest import did_you_mean
 
-        from ci_env.digest import Digest
-        from ci_env.resolve.source import read_listing
+            known = [*self._names, *(name.partition("/")[2] for name in self._names)]
+            suggestion = did_you_mean(self._name or "", known)
+            message = f"the pipeline has no step {self._name!r}{suggestion}"
+            raise ConfigError(message, hint=f"its steps: {', '.join(self._names)}")
 
-        layer = json.loads(preimage)["source"]
+
+def _in_pipeline(compiled: Compiled, layers: Layers, results: Steps) -> Asking:
+    """Return what asks about a pipeline; files are those of the present source, or as an earlier run kept them."""
+    from ci_env.cli.asking import Asking
+    from ci_env.plan.explain import changed_files
+    from ci_env.resolve.source import read_listing
+
+    def listing(layer: Digest | None, step: Step) -> tuple[Entry, ...] | None:
         if layer is None:
             return ()
         if step.source is not None and step.source.layer == layer:
-            return self.compiled.sources.listing(step.source)
-        return read_listing(self.opened.layers, Digest.parse(layer))
+            return compiled.sources.listing(step.source)
+        return read_listing(layers, layer)
+
+    def changes(old: Digest | None, new: Digest | None, step: Step) -> tuple[FileChange, ...] | None:
+        before, after = listing(old, step), listing(new, step)
+        return None if before is None or after is None else changed_files(before, after)
+
+    return Asking(compiled.plan, compiled.project, layers, results, changes)

@@ -86,7 +86,9 @@ def _add_build_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--build-arg", metavar="NAME=VALUE", action="append", type=_assignment, default=[], help="value of an ARG"
     )
-    parser.add_argument("--no-cache", action="store_true", help="run every step, whatever earlier builds have left")
+    ways = parser.add_mutually_exclusive_group()
+    ways.add_argument("--no-cache", action="store_true", help="run every step, whatever earlier builds have left")
+    ways.add_argument("--explain", action="store_true", help="build nothing; say what each step would do, and why")
     parser.add_argument("--offline", action="store_true", help="ask no registry; base images must be in the store")
     parser.add_argument("--pull", action="store_true", help="ask registries what tags mean now")
     networks = "of a RUN that does not say (default: host)"

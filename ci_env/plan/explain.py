@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import stat
 from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
@@ -62,7 +63,17 @@ class Difference:
 class FileChange:
     path: str
     how: Literal["added", "changed", "removed", "mode"]
-    """`mode`: same content, and it has become executable or no longer is"""
+    """`mode`: same content, other permissions"""
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A file, link or directory of a build's context."""
+
+    mode: int
+    """st_mode: type and permissions"""
+    content: str
+    """tells it from any other; empty for a directory"""
 
 
 def differences(old: str, new: Mapping[str, Json] | str) -> tuple[Difference, ...]:
@@ -81,6 +92,23 @@ def changed_files(old: Sequence[Entry], new: Sequence[Entry]) -> tuple[FileChang
     was, now = ({entry.path: entry for entry in entries} for entries in (old, new))
     union = in_order({**was, **now}.values())
     return tuple(change for entry in union if (change := _change(was.get(entry.path), now.get(entry.path))))
+
+
+def changed_nodes(old: Mapping[str, Node], new: Mapping[str, Node]) -> tuple[FileChange, ...]:
+    """Return how the files differ that a COPY takes, by path."""
+    paths = sorted(old.keys() | new.keys())
+    return tuple(change for path in paths if (change := _node_change(path, old.get(path), new.get(path))))
+
+
+def _node_change(path: str, old: Node | None, new: Node | None) -> FileChange | None:
+    if old == new:
+        return None
+    if old is None:
+        return FileChange(path, "added")
+    if new is None:
+        return FileChange(path, "removed")
+    is_same = old.content == new.content and stat.S_IFMT(old.mode) == stat.S_IFMT(new.mode)
+    return FileChange(path, "mode" if is_same else "changed")
 
 
 def _change(old: Entry | None, new: Entry | None) -> FileChange | None:

@@ -10,7 +10,7 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -22,9 +22,11 @@ from ci_env.files import explained
 from ci_env.frozen import dataclass
 from ci_env.oci.wildcard import expand
 from ci_env.plan import keys
+from ci_env.plan.explain import FileChange, Node, changed_nodes
 from ci_env.plan.plan import FIXED_EPOCH, SourceLayer
 from ci_env.store.layers import Layers
 
+_LISTING = "listing"
 _PIECE = 1 << 20
 _MAX_LINKS = 255
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -82,8 +84,7 @@ class Context:
         for source in sources:
             paths.update(self._choose(source, at))
         chosen = tuple(sorted(paths))
-        listing = b"".join(b"%o %s %s\0" % (self._nodes[path].mode, self._content(path), path) for path in chosen)
-        layer = keys.context_layer(Digest.of(listing), epoch=FIXED_EPOCH)
+        layer = keys.context_layer(Digest.of(self._listing(chosen)), epoch=FIXED_EPOCH)
         self._chosen[layer] = chosen
         return SourceLayer(layer, tuple(sources))
 
@@ -92,13 +93,30 @@ class Context:
         return tuple(self._chosen)
 
     def have(self, layer: SourceLayer) -> None:
-        """Make sure that a layer that was chosen is in the store."""
+        """Make sure that a layer that was chosen is in the store, and beside it the listing of its files."""
 
         def fill(root: Path) -> None:
             with explained("write", root):
                 self._lay(os.fsencode(root), self._chosen[layer.layer])
+                root.with_name(_LISTING).write_bytes(self._listing(self._chosen[layer.layer]))
 
         self._layers.ensure(layer.layer, fill)
+
+    def changes(self, old: Digest, new: Digest) -> tuple[FileChange, ...] | None:
+        """Return how two layers differ that were chosen, now or in an earlier build; None where one is gone."""
+        was, now = self._files(old), self._files(new)
+        return None if was is None or now is None else changed_nodes(was, now)
+
+    def _files(self, layer: Digest) -> Mapping[str, Node] | None:
+        chosen = self._chosen.get(layer)
+        try:
+            listing = self._listing(chosen) if chosen else (self._layers.directory(layer) / _LISTING).read_bytes()
+            return dict(_read_listing(listing))
+        except (OSError, ValueError):
+            return None
+
+    def _listing(self, paths: Sequence[bytes]) -> bytes:
+        return b"".join(b"%o %s %s\0" % (self._nodes[path].mode, self._content(path), path) for path in paths)
 
     def _choose(self, source: str, at: str) -> Iterator[bytes]:
         try:
@@ -184,6 +202,13 @@ class Context:
             os.utime(descriptor, (FIXED_EPOCH, FIXED_EPOCH))
         if digest.hexdigest() != self._digests[path]:
             raise _changed(os.fsdecode(self._root + path))
+
+
+def _read_listing(listing: bytes) -> Iterator[tuple[str, Node]]:
+    """Yield the files of a listing by their paths in the context."""
+    for line in listing.split(b"\0")[:-1]:
+        mode, content, path = line.split(b" ", 2)
+        yield os.fsdecode(path[1:]), Node(int(mode, 8), content.decode("ascii"))
 
 
 def _identity(directory: Path) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from ci_env.digest import Digest
 from ci_env.pipeline.model import Pipeline, Step
 from ci_env.plan import keys
 from ci_env.plan.compile import compile_plan
-from ci_env.plan.explain import FileChange, changed_files, differences
+from ci_env.plan.explain import FileChange, Node, changed_files, changed_nodes, differences
 from ci_env.plan.inputs import Inputs, ResolvedImage
 from ci_env.tree import Entry, Mode
 from tests.plan_material import DEBIAN, HOST, compiled, inputs, job, step
@@ -126,4 +126,16 @@ def test_files_that_changed() -> None:
         FileChange("b", "mode"),
         FileChange("c", "changed"),
         FileChange("d", "changed"),
+    )
+
+
+def test_files_of_a_context_that_changed() -> None:
+    old = {"b": Node(0o100644, "1"), "c": Node(0o100644, "1"), "d": Node(0o40755, ""), "e": Node(0o100644, "1")}
+    new = {"a": Node(0o100644, "1"), "b": Node(0o100600, "1"), "c": Node(0o100644, "2"), "d": Node(0o100755, "")}
+    assert changed_nodes(old, new) == (
+        FileChange("a", "added"),
+        FileChange("b", "mode"),
+        FileChange("c", "changed"),
+        FileChange("d", "changed"),
+        FileChange("e", "removed"),
     )

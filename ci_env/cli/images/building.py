@@ -9,20 +9,20 @@ from pathlib import Path
 
 from ci_env.cli.built import Named, Way, build_image, dockerfile_of, named_by
 from ci_env.cli.interrupt import interruptible
-from ci_env.cli.opened import opened
+from ci_env.cli.opened import Opened, opened
 from ci_env.cli.platform import check_can_run
 from ci_env.cli.service import in_service
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
-from ci_env.events import Note
+from ci_env.events import Emit, Note
 from ci_env.oci.reference import parse
 from ci_env.pipeline.image import ImageName, parse_image
-from ci_env.resolve.dockerfile import BuildRequest
-from ci_env.resolve.images import Wanted
+from ci_env.resolve.dockerfile import BuildRequest, plan_build
+from ci_env.resolve.images import ImageResolver, Wanted
 from ci_env.ui.view import choose
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Build an image, and say what its digest is; 1 where a step has failed."""
+    """Build an image, and say what its digest is; 1 where a step has failed. Or only explain what would be done."""
     context = Path(arguments.context)
     file = Path(arguments.file) if arguments.file is not None else dockerfile_of(context)
     given = {name: value for name, value in arguments.build_arg if value is not None}
@@ -35,6 +35,9 @@ def run(arguments: argparse.Namespace) -> int:
         emit, ci = in_service(emit, arguments.format)
         wanted = Wanted(Path.cwd(), is_offline=arguments.offline, is_renewed=arguments.pull)
         resolver = everything.resolver(wanted, arguments.platform, emit)
+        if arguments.explain:
+            _explain(request, everything, resolver, emit)
+            return 0
         way = Way(
             is_caching=not arguments.no_cache,
             parallel=len(os.sched_getaffinity(0)),
@@ -48,6 +51,16 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.format != "json":
         sys.stdout.write(f"{result.reference}  {result.manifest}\n")
     return 0
+
+
+def _explain(request: BuildRequest, opened: Opened, resolver: ImageResolver, emit: Emit) -> None:
+    """Print what each step of the build would do, and why."""
+    from ci_env.cli.asking import in_build
+    from ci_env.store.steps import Steps
+
+    build = plan_build(request, resolver, opened.layers, opened.blobs, emit, left_out=opened.store.root)
+    asking = in_build(build, opened.layers, Steps(opened.store))
+    sys.stdout.writelines(f"{line}\n" for job, step in asking.steps() for line in asking.explain(job, step))
 
 
 def _named(tag: str | None, file: Path) -> Named:
