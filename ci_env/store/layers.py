@@ -1,9 +1,8 @@
 """Layers of images, sources and steps. Owns `layers/`; must not know what made them or how they are mounted.
 
 A layer is a directory `layers/HEX/` with `root/` in overlayfs's format, for the host's image `host/NAME/` too, and its
-marker `layer.json`, written before the directory gets its name: without a good marker there is no layer. Publishing is
-a rename, so its cost does not depend on size. A power cut may take what was not synced; therefore a marker carries the
-kernel's boot id until `seal` has synced the filesystem, and that of another boot counts for nothing.
+marker (markers.py), written before the directory gets its name. Publishing is a rename, so its cost does not depend on
+size. The marker counts for this boot only until `seal` has synced the filesystem.
 """
 
 from __future__ import annotations
@@ -11,20 +10,19 @@ from __future__ import annotations
 import errno
 import functools
 import itertools
-import os
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from ci_env import codec
 from ci_env.digest import Digest
 from ci_env.errors import HostError, IntegrityError
-from ci_env.files import atomic_write, explained, quick_write, sync_directory, sync_filesystem
-from ci_env.frozen import dataclass
+from ci_env.files import explained, sync_directory, sync_filesystem
+from ci_env.store import markers
 from ci_env.store.blobs import Blobs
 from ci_env.store.home import Store
 from ci_env.store.locks import exclusive
+from ci_env.store.markers import MARKER, Marker
 from ci_env.store.removal import remove
 from ci_env.store.uses import Uses, note_use
 
@@ -33,21 +31,7 @@ if TYPE_CHECKING:
     from ci_env.oci.unpacking import AsOwner
     from ci_env.oci.verify import Reader
 
-_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _TAKEN = {errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR}
-_MARKER = "layer.json"
-
-
-@dataclass(frozen=True, slots=True)
-class _Marker:
-    version: Literal[1]
-    boot: str | None
-    """None: all of the layer is on disk"""
-    is_doubtful: bool = False
-    """the disk has refused to take some of it: what is read may be something else once memory gets short"""
-
-
-_SEALED = _Marker(1, None)
 
 
 class Layers:
@@ -98,15 +82,14 @@ class Layers:
             return False
         if marker.boot is not None and not marker.is_doubtful:
             self._unsealed.add(layer)
-        path = self.directory(layer) / _MARKER
+        path = self.directory(layer) / MARKER
         with explained("write", path):
             note_use(path, last_use)
         return True
 
     def is_complete(self, layer: Digest) -> bool:
         """Tell the same without using the layer."""
-        found = self._marker(layer)
-        return found is not None and not found[0].is_doubtful
+        return markers.is_complete(self.directory(layer), boot=self._boot)
 
     def is_doubtful(self, layer: Digest) -> bool:
         """Tell whether the layer was on its way to a disk that failed."""
@@ -125,7 +108,7 @@ class Layers:
     def publish(self, staging: Path, layer: Digest) -> None:
         """Make the finished directory `staging` a layer, by rename; if the layer is there already, discard it."""
         self.hold(layer)
-        self._mark(staging, _Marker(1, self._boot))
+        markers.write(staging, Marker(1, self._boot))
         if not self._rename(staging, layer):
             with self._lock(layer):
                 self._replace(staging, layer)
@@ -142,7 +125,7 @@ class Layers:
             if not self.has(layer):
                 with self._unfinished() as staging:
                     fill(staging / "root")
-                    self._mark(staging, _Marker(1, self._boot))
+                    markers.write(staging, Marker(1, self._boot))
                     self._replace(staging, layer)
                 self._unsealed.add(layer)
 
@@ -154,8 +137,7 @@ class Layers:
             with self._unfinished() as staging:
                 with stream() as content:
                     warnings = self._unpack(staging / "root", parents, diff_id, content)
-                with explained("write", staging):
-                    atomic_write(staging / _MARKER, codec.dumps(_SEALED))
+                markers.write_sealed(staging)
                 self._replace(staging, layer)
             with explained("write", self._store.layers):
                 sync_directory(self._store.layers)
@@ -195,7 +177,7 @@ class Layers:
         for layer in layers:
             found = self._marker(layer)
             if found is not None and not found[0].is_doubtful:  # another run may have been told of a lost write
-                self._mark(self.directory(layer), _SEALED)
+                markers.write(self.directory(layer), markers.SEALED)
 
     def _doubt_unsealed(self) -> None:
         """Have nobody rely on any layer that is not sealed, whoever has published it."""
@@ -203,12 +185,12 @@ class Layers:
             try:
                 found = self._marker(Digest.parse(f"sha256:{path.name}"))
                 if found is not None and found[0].boot is not None:
-                    self._mark(path, _Marker(1, self._boot, is_doubtful=True))
+                    markers.write(path, Marker(1, self._boot, is_doubtful=True))
             except ValueError:
                 pass  # no layer
             except HostError:
                 with suppress(OSError):  # a disk that takes nothing loses the marker, too, at the latest with the boot
-                    (path / _MARKER).unlink()
+                    (path / MARKER).unlink()
 
     def drop(self, layer: Digest) -> None:
         """Remove a layer that is damaged, though a command may use it; there or not."""
@@ -221,24 +203,10 @@ class Layers:
 
     @functools.cached_property
     def _boot(self) -> str:
-        with explained("read", _BOOT_ID):
-            return _BOOT_ID.read_text().strip()
+        return markers.boot_id()
 
-    def _marker(self, layer: Digest) -> tuple[_Marker, float] | None:
-        """Return the layer's marker and its mtime; None where there is none, or it is damaged or of another boot."""
-        path = self.directory(layer) / _MARKER
-        with explained("read", path):
-            try:
-                with open(path, "rb") as file:
-                    content, last_use = file.read(), os.fstat(file.fileno()).st_mtime
-                marker = codec.loads(_Marker, content)
-            except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
-                return None
-        return (marker, last_use) if marker.boot in (None, self._boot) else None
-
-    def _mark(self, directory: Path, marker: _Marker) -> None:
-        with explained("write", directory):
-            quick_write(directory / _MARKER, codec.dumps(marker))
+    def _marker(self, layer: Digest) -> tuple[Marker, float] | None:
+        return markers.read(self.directory(layer), boot=self._boot)
 
     @contextmanager
     def _lock(self, layer: Digest) -> Generator[None]:

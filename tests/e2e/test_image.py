@@ -40,6 +40,16 @@ def listed(made: Project) -> list[dict[str, object]]:
     return [json.loads(line) for line in ok(made, "ls", "--json").splitlines()]
 
 
+def test_an_image_is_whole_if_a_run_would_find_its_layers(made: Project) -> None:
+    ok(made, "import", "oci:../layout:1", "team/app:1")
+    assert [item["whole"] for item in listed(made)] == [True]
+    shown = json.loads(ok(made, "inspect", "team/app:1", "--json"))
+    marker = made.ci_env.store / "layers" / shown["layers"][1]["chain_id"].partition(":")[2] / "layer.json"
+    marker.write_text('{"version":1,"boot":"00000000-0000-0000-0000-000000000000"}')  # lost by a power cut, maybe
+    assert [item["whole"] for item in listed(made)] == [False]
+    assert ok(made, "ls").endswith(", not whole\n")
+
+
 def test_imported_used_exported_and_forgotten(made: Project) -> None:
     name, digest = ok(made, "import", "oci:../layout:1", "team/app:1").split()
     assert name == "team/app:1"

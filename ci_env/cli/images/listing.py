@@ -15,6 +15,7 @@ from ci_env.oci.document import Manifest, parse_config, parse_document, parse_js
 from ci_env.store.blobs import Blobs
 from ci_env.store.home import Store
 from ci_env.store.images import ImageResult, Images
+from ci_env.store.markers import boot_id, is_complete
 from ci_env.ui.images import details, row
 
 
@@ -31,14 +32,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _list(store: Store, images: Images, *, as_json: bool) -> None:
-    blobs = Blobs(store)
+    blobs, boot = Blobs(store), boot_id()
     results = sorted((result for _, result in images.all()), key=lambda result: (result.reference, result.manifest))
     width = max((len(result.reference) for result in results), default=0)
     for result in results:
         size = _size(blobs, result)
-        is_whole = size is not None and all(
-            (store.layers / layer.hex / "layer.json").exists() for layer in result.chain
-        )
+        is_whole = size is not None and all(is_complete(store.layers / layer.hex, boot=boot) for layer in result.chain)
         if as_json:
             facts: dict[str, Json] = {"reference": result.reference, "manifest": result.manifest}
             facts |= {"platform": result.platform, "layers": len(result.chain), "size_bytes": size, "whole": is_whole}
