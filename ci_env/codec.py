@@ -2,7 +2,8 @@
 
 Our own because the fully cached path cannot pay for importing a validation library (docs/adr/0003). Strict: an unknown
 key, a missing key or a value of another type is a ValueError, so a damaged or newer file is never half understood.
-A field that has its default is left out: what a class has got since can be absent from what an older version wrote.
+A field that has its default is left out: what a class has got since can be absent from what an older version wrote,
+and equal values have equal bytes.
 """
 
 from __future__ import annotations
@@ -115,4 +116,8 @@ def _decode_object(kind: type, data: object, at: str) -> object:
         raise ValueError(f"{at}: does not have exactly the keys {', '.join(fields)}")
     values = cast("dict[str, object]", data)
     given = ((name, field) for name, field in fields.items() if name in values)
-    return kind(**{name: _decode(field, values[name], f"{at}.{name}") for name, field in given})
+    decoded = {name: _decode(field, values[name], f"{at}.{name}") for name, field in given}
+    for name, default in _defaults(kind).items():
+        if name in decoded and decoded[name] == default:
+            raise ValueError(f"{at}.{name}: is there though it says what its absence does")
+    return kind(**decoded)

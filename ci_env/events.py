@@ -12,6 +12,18 @@ Status = Literal["passed", "cached", "failed", "skipped", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """What a process and all that it started have used. None: nothing on this machine could tell."""
+
+    cpu_ms: int | None
+    peak_memory_bytes: int | None
+    """page cache of its files counts, as in the kernel's own accounts"""
+    read_bytes: int | None
+    written_bytes: int | None
+    """to and from disks, not through the page cache alone"""
+
+
+@dataclass(frozen=True, slots=True)
 class RunStarted:
     run_id: str
     jobs: tuple[JobOutline, ...]
@@ -55,6 +67,8 @@ class StepFinished:
     """how it ended, in words: `exit status 2`, `signal 9 (SIGKILL)`, `timeout after 30 s`; empty where there is none"""
     output: Digest | None
     """of its whole log, in the content store"""
+    used: Usage | None = None
+    """None where it did not run here"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from ci_env.digest import Digest
-from ci_env.events import Emit
+from ci_env.events import Emit, Usage
 from ci_env.frozen import dataclass
-from ci_env.pipeline.model import Network
+from ci_env.pipeline.model import NO_LIMITS, Limits, Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,9 @@ class Process:
     hostname: str
     network: Network
     timeout_s: int | None
+    limits: Limits = NO_LIMITS
+    allow: tuple[str, ...] = ()
+    """`host:port`, all that the network `nat` lets through; empty: everything"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +80,10 @@ class Exit:
 
     code: int | None
     signal: int | None
-    reason: Literal["exit", "signal", "timeout", "cancelled"]
-    """`timeout` and `cancelled`: ended by the runner, whatever the status says"""
+    reason: Literal["exit", "signal", "timeout", "cancelled", "oom", "pids", "disk"]
+    """all but the first two: ended by the runner or the kernel, or failed at a limit, whatever the status says"""
+    used: Usage | None = None
+    """None: not measured"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Literal
 
 from ci_env.digest import Digest
-from ci_env.events import Status
+from ci_env.events import Status, Usage
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import Plan
 
-RECORD_VERSION = 2
+RECORD_VERSION = 3
 RunStatus = Literal["running", "passed", "failed", "cancelled", "error"]
 """`error`: something else than a step has failed, such as this machine"""
-Ended = Literal["exit", "signal", "timeout", "cancelled"]
+Ended = Literal["exit", "signal", "timeout", "cancelled", "oom", "pids", "disk"]
+"""the last three: it failed once a limit of memory, processes or disk had been reached"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,8 @@ class StepRecord:
     """its log, in the content store"""
     artifacts: Digest | None
     """a tar of its artifacts and reports, in the content store"""
+    used: Usage | None = None
+    """None where it did not run here"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,7 @@ class Host:
 class Record:
     """A run. `status` is `running` until the end; a run that is `running` and holds no lock was interrupted."""
 
-    version: Literal[1, 2]
+    version: Literal[1, 2, 3]
     """the plan's"""
     run_id: str
     status: RunStatus

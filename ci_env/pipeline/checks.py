@@ -13,6 +13,9 @@ from ci_env.pipeline.substitute import MAX_TEXT_BYTES
 
 _WORKSPACE = PurePosixPath("/workspace")
 _KERNELS_OWN = tuple(map(PurePosixPath, ("/proc", "/sys", "/dev")))
+_ALLOWED = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9][A-Za-z0-9.-]*):([0-9]{1,5})\Z")
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?\Z")
+_MAX_PORT = 65535
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*\$?(:[A-Za-z0-9_][A-Za-z0-9_.-]*\$?)?\Z")
 
 
@@ -58,6 +61,20 @@ def workdir(text: str) -> str:
 def user(text: str) -> str:
     if not _USER.match(text):
         raise ValueError(f"expected `user` or `user:group`, names or numbers; found {shown(text)}")
+    return text
+
+
+def allowed(text: str) -> str:
+    """Return `text` if it is `host:port`: a name, an IPv4 address, or an IPv6 address in brackets."""
+    found = _ALLOWED.match(text)
+    if found is None or not 0 < int(found[2]) <= _MAX_PORT:
+        raise ValueError(f"expected `host:port`, such as pypi.org:443 or [2001:db8::1]:443; found {shown(text)}")
+    return text
+
+
+def host_name(text: str) -> str:
+    if not _HOST_NAME.match(text) or text == "localhost":
+        raise ValueError(f"expected a host name of 1 to 63 letters, digits, `-`, `_` and `.`; found {shown(text)}")
     return text
 
 

@@ -6,34 +6,23 @@ Pure. Works on what schema.py has accepted, and checks what can be judged only o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import TypeVar
 
-from ci_env.frozen import dataclass, replace
+from ci_env.frozen import dataclass
 from ci_env.pipeline import checks, model
-from ci_env.pipeline.image import parse_image
 from ci_env.pipeline.matrix import check_matrix, combinations, leg_name
 from ci_env.pipeline.needs import CycleError, in_order
 from ci_env.pipeline.positions import KeyPath, Positions, Problems, shown
-from ci_env.pipeline.schema import File, Job, Step
-from ci_env.pipeline.substitute import ExpressionError, Scope, substitute
+from ci_env.pipeline.reading import CheckReference, Wrong, first_twice, read, read_each, read_image, with_env
+from ci_env.pipeline.schema import File, Job, Limits, Step
+from ci_env.pipeline.secrets import expand_secrets
+from ci_env.pipeline.services import check_network, expand_services
+from ci_env.pipeline.substitute import Scope
 from ci_env.pipeline.suggest import did_you_mean
 from ci_env.pipeline.unsupported import refuse_unsupported
 
 MAX_STEPS = 10_000
 T = TypeVar("T")
-CheckReference = Callable[[str], object]
-"""raises ValueError for what cannot be the name of an image in a registry"""
-
-
-class _Wrong(Exception):
-    """One problem that makes a step, or a leg, impossible."""
-
-    def __init__(self, path: KeyPath, message: str, *, part: str = "") -> None:
-        super().__init__(message)
-        self.path = path
-        self.message = message
-        self.part = part
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +74,7 @@ def _leg_names(name: str, job: Job, problems: Problems) -> tuple[str, ...]:
         return ()
     names = [leg_name(name, combination) for combination in combinations(job.matrix)]
     if len(set(names)) < len(names):
-        problems.at_key(path, f"two combinations would have the same name, such as {shown(_first_twice(names))}")
+        problems.at_key(path, f"two combinations would have the same name, such as {shown(first_twice(names))}")
     return tuple(names)
 
 
@@ -95,15 +84,15 @@ def _expand_job(name: str, job: Job, work: _Work) -> list[model.Job]:
     for leg, combination in zip(work.legs[name], combinations(job.matrix), strict=False):
         try:
             legs.append(_expand_leg(leg, name, combination, work))
-        except _Wrong as wrong:
+        except Wrong as wrong:
             work.problems.at_value(wrong.path, wrong.message, part=wrong.part)
     return legs
 
 
 def _expand_leg(leg: str, name: str, combination: Mapping[str, str], work: _Work) -> model.Job:
     job, path = work.file.jobs[name], ("jobs", name)
-    file_scope = _with_env(Scope(combination, {}, name), work.file.env, ("env",))
-    scope = _with_env(file_scope, job.env, (*path, "env"))
+    file_scope = with_env(Scope(combination, {}, name), work.file.env, ("env",))
+    scope = with_env(file_scope, job.env, (*path, "env"))
     steps = [_expand_step(step, (*path, "steps", index), scope, work) for index, step in enumerate(job.steps)]
     known = [step for step in steps if step]
     _check_names(known, (*path, "steps"), work)
@@ -115,20 +104,35 @@ def _expand_leg(leg: str, name: str, combination: Mapping[str, str], work: _Work
         timeout_s=job.limits.timeout,
         steps=tuple(known),
         at=work.positions.show(work.positions.of_key(path)),
+        limits=_limits(job.limits),
+        secrets=expand_secrets(job, path, known, work.problems),
+        services=_services(job, (*path, "services"), Scope(combination, {}, name), known, work),
+    )
+
+
+def _services(
+    job: Job, path: KeyPath, scope: Scope, steps: Sequence[model.Step], work: _Work
+) -> tuple[model.Service, ...]:
+    if job.services:
+        check_network(steps, path[:-1], work.problems)
+    return expand_services(job.services, path, scope, work.check_reference, work.positions)
+
+
+def _limits(limits: Limits) -> model.Limits:
+    return model.Limits(
+        cpus_milli=None if limits.cpus is None else round(limits.cpus * 1000),
+        memory_bytes=limits.memory,
+        pids=limits.pids,
+        disk_bytes=limits.disk,
+        open_files=limits.open_files,
     )
 
 
 def _image(name: str, job: Job, scope: Scope, work: _Work) -> str:
-    def check(text: str) -> str:
-        image = parse_image(text)
-        if image.kind == "registry":
-            work.check_reference(image.place)
-        return text
-
     if job.image is not None:
-        return _read(("jobs", name, "image"), job.image, scope, check)
+        return read_image(("jobs", name, "image"), job.image, scope, work.check_reference)
     if work.file.image is not None:
-        return _read(("image",), work.file.image, scope, check)
+        return read_image(("image",), work.file.image, scope, work.check_reference)
     work.problems.at_key(("jobs", name), "no image; name one here, or for all jobs at the top of the file")
     return ""
 
@@ -136,20 +140,22 @@ def _image(name: str, job: Job, scope: Scope, work: _Work) -> str:
 def _expand_step(step: Step, path: KeyPath, scope: Scope, work: _Work) -> model.Step | None:
     """Return the step; None where it is impossible, with the problem noted."""
     try:
-        inner = _with_env(scope, step.env, (*path, "env"))
+        inner = with_env(scope, step.env, (*path, "env"))
         return _build_step(step, path, inner, work.positions)
-    except _Wrong as wrong:
+    except Wrong as wrong:
         work.problems.at_value(wrong.path, wrong.message, part=wrong.part)
         return None
 
 
 def _build_step(step: Step, path: KeyPath, scope: Scope, positions: Positions) -> model.Step:
+    if step.allow and step.network != "nat":
+        raise Wrong((*path, "allow"), "says what `network: nat` lets through, which this step does not have")
+
     def one(key: str, text: str, check: Callable[[str], T]) -> T:
-        return _read((*path, key), text, scope, check)
+        return read((*path, key), text, scope, check)
 
     def each(keys: KeyPath, texts: Sequence[str], check: Callable[[str], str]) -> tuple[str, ...]:
-        at = (*path, *keys)
-        return _distinct(at, [_read((*at, index), text, scope, check) for index, text in enumerate(texts)])
+        return read_each((*path, *keys), texts, scope, check)
 
     return model.Step(
         name=one("name", _default_name(path) if step.name is None else step.name, checks.step_name),
@@ -166,6 +172,7 @@ def _build_step(step: Step, path: KeyPath, scope: Scope, positions: Positions) -
         artifacts=each(("artifacts",), step.artifacts, checks.pattern),
         junit=each(("reports", "junit"), step.reports.junit, checks.pattern),
         at=positions.show(positions.of_value(path)),
+        allow=each(("allow",), step.allow, checks.allowed),
     )
 
 
@@ -175,36 +182,8 @@ def _default_name(path: KeyPath) -> str:
     return f"step {index + 1}"
 
 
-def _with_env(scope: Scope, declared: Mapping[str, str], path: KeyPath) -> Scope:
-    """Return `scope` with the variables of one `env`, each of which can name those of outer ones and those above it."""
-    env = dict(scope.env)
-    inner = replace(scope, env=env)
-    for name, text in declared.items():
-        env[name] = _read((*path, name), text, inner, partial(checks.variable, name))
-    return inner
-
-
-def _read(path: KeyPath, text: str, scope: Scope, check: Callable[[str], T]) -> T:
-    try:
-        return check(substitute(text, scope))
-    except ExpressionError as error:
-        raise _Wrong(path, str(error), part=error.expression) from error
-    except ValueError as error:
-        raise _Wrong(path, str(error)) from error
-
-
-def _distinct(path: KeyPath, values: Sequence[str]) -> tuple[str, ...]:
-    if len(set(values)) < len(values):
-        raise _Wrong(path, f"{shown(_first_twice(values))} is there twice")
-    return tuple(values)
-
-
 def _check_names(steps: Sequence[model.Step], path: KeyPath, work: _Work) -> None:
     names = [step.name for step in steps]
     if len(set(names)) < len(names):
-        message = f"two steps are called {shown(_first_twice(names))}; the names in a job must differ"
+        message = f"two steps are called {shown(first_twice(names))}; the names in a job must differ"
         work.problems.at_key(path, message)
-
-
-def _first_twice(values: Sequence[str]) -> str:
-    return next(value for index, value in enumerate(values) if value in values[:index])

@@ -27,6 +27,8 @@ EXPECTED = "expected"
 RULE = "rule"
 """type of an error whose message says all"""
 MAX_NAME_LENGTH = 100
+_LEAST_CPUS = 0.01
+"""the scheduler gives time in slices of 1 ms of 100: the kernel's Documentation/scheduler/sched-bwc.rst"""
 _JOB_NAME = r"^[A-Za-z0-9_.-]{1,100}$"
 _VARIABLE = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
@@ -72,8 +74,8 @@ def _size(value: object) -> int:
 
 
 def _cpus(value: object) -> float:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value <= 0:
-        raise _expected("a number of processors greater than 0, such as `2` or `0.5`")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not math.isfinite(value) or value < _LEAST_CPUS:
+        raise _expected(f"a number of processors of at least {_LEAST_CPUS}, such as `2` or `0.5`")
     return value
 
 
@@ -134,6 +136,6 @@ Size = Annotated[
     WithJsonSchema({"type": ["string", "integer"], "pattern": SIZE_PATTERN, "minimum": 1}),
 ]
 """In bytes."""
-Cpus = Annotated[float, BeforeValidator(_cpus), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
+Cpus = Annotated[float, BeforeValidator(_cpus), WithJsonSchema({"type": "number", "minimum": _LEAST_CPUS})]
 Count = Annotated[int, BeforeValidator(_count), WithJsonSchema({"type": "integer", "minimum": 1})]
 Port = Annotated[int, BeforeValidator(_port), WithJsonSchema({"type": "integer", "minimum": 1, "maximum": 65535})]

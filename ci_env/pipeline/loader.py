@@ -6,9 +6,10 @@ from pydantic import ValidationError
 
 from ci_env.pipeline.complaints import complain
 from ci_env.pipeline.document import Document, read
-from ci_env.pipeline.expand import CheckReference, expand
+from ci_env.pipeline.expand import expand
 from ci_env.pipeline.model import Pipeline
 from ci_env.pipeline.positions import Problems
+from ci_env.pipeline.reading import CheckReference
 from ci_env.pipeline.schema import File
 
 

@@ -16,6 +16,67 @@ When = Literal["on_success", "always", "on_failure"]
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """What the processes of one sandbox may use together. None: no limit of this file's."""
+
+    cpus_milli: int | None = None
+    """thousandths of a processor's time"""
+    memory_bytes: int | None = None
+    """with swap"""
+    pids: int | None = None
+    """processes and threads at a time"""
+    disk_bytes: int | None = None
+    """what is written to the rootfs, as it lies on the disk"""
+    open_files: int | None = None
+    """of one process"""
+
+
+NO_LIMITS = Limits()
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value that only the one who runs the pipeline knows: a file below /run/secrets, called `name`."""
+
+    name: str
+    variables: tuple[str, ...] = ()
+    """environment variables that hold it, too"""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """When a service has started: at least one of the two is given, and both must hold."""
+
+    tcp: int | None
+    """a port that accepts a connection"""
+    command: str | None
+    """a script that succeeds inside the service"""
+    timeout_s: int
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A program that runs beside a job's steps, in their network."""
+
+    name: str
+    """a host name of its"""
+    image: str
+    entrypoint: tuple[str, ...] | None
+    """None: the image's own"""
+    command: tuple[str, ...] | None
+    """likewise"""
+    env: Mapping[str, str]
+    """its own only"""
+    user: str | None
+    """None: the image's own"""
+    aliases: tuple[str, ...]
+    """further host names"""
+    ready: Ready | None
+    """None: once its process runs"""
+    at: str
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One command. `name` is unique in its job."""
 
@@ -39,6 +100,8 @@ class Step:
     artifacts: tuple[str, ...]
     junit: tuple[str, ...]
     at: str
+    allow: tuple[str, ...] = ()
+    """`host:port`, all that `nat` lets through; empty: no such list"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +118,10 @@ class Job:
     timeout_s: int | None
     steps: tuple[Step, ...]
     at: str
+    limits: Limits = NO_LIMITS
+    """of each step and service"""
+    secrets: tuple[Secret, ...] = ()
+    services: tuple[Service, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

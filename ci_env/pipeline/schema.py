@@ -38,10 +38,12 @@ class Section(BaseModel):
 class Ready(Section):
     """When a service counts as started."""
 
-    tcp: Port
+    tcp: Optional[Port] = Field(default=None, examples=[5432])
     """The port that must accept a connection."""
-    timeout: Optional[Duration] = Field(default=None, examples=["30s"])
-    """How long that may take."""
+    command: Optional[str] = Field(default=None, examples=["pg_isready -U postgres"])
+    """The script that must succeed, run by `sh -c` inside the service."""
+    timeout: Duration = Field(default=60, examples=["30s"])
+    """How long that may take. Without it: 60 seconds."""
 
 
 class Service(Section):
@@ -50,13 +52,21 @@ class Service(Section):
     image: str = Field(examples=["postgres:16"])
     """The image to run."""
     env: Env = {}
-    """Environment variables of the service."""
+    """Environment variables of the service, over those of its image."""
+    entrypoint: Optional[list[Literally]] = Field(default=None, examples=[["docker-entrypoint.sh"]])
+    """The program, in place of the image's ENTRYPOINT."""
+    command: Optional[list[Literally]] = Field(default=None, examples=[["postgres", "-c", "fsync=off"]])
+    """Its arguments, in place of the image's CMD."""
+    user: Optional[Literally] = Field(default=None, examples=["postgres"])
+    """`user` or `user:group`, as names or numbers of the image. Without it: the image's own."""
+    aliases: list[str] = Field(default=[], examples=[["database"]])
+    """Host names that steps find the service by, beside its own."""
     ready: Optional[Ready] = None
-    """When the service counts as started."""
+    """When the service counts as started. Without it: as soon as its program runs."""
 
 
 class Limits(Section):
-    """What a job may use."""
+    """What each step, and each service, of a job may use."""
 
     cpus: Optional[Cpus] = Field(default=None, examples=[2, 0.5])
     """Processors, also in parts. Not supported yet."""
@@ -64,6 +74,10 @@ class Limits(Section):
     """Memory. Not supported yet."""
     pids: Optional[Count] = Field(default=None, examples=[512])
     """Processes and threads at a time. Not supported yet."""
+    disk: Optional[Size] = Field(default=None, examples=["10GiB"])
+    """What a step may write to its root file system. Not supported yet."""
+    open_files: Optional[Count] = Field(default=None, examples=[4096])
+    """Files that a process may have open. Not supported yet."""
     timeout: Optional[Duration] = Field(default=None, examples=["15m", "1h30m"])
     """How long the job may take in all."""
 
@@ -94,6 +108,8 @@ class Step(Section):
     """Patterns of the files that the step sees, so that only they make it run again. Without it: all files."""
     network: Network = "none"
     """What the step can reach: nothing, or all that this machine can (`host`). `nat` is not supported yet."""
+    allow: list[str] = Field(default=[], examples=[["pypi.org:443", "10.1.2.3:5432"]])
+    """With `network: nat`: the only hosts and ports that the step can reach. Without it: all."""
     caches: list[str] = Field(default=[], examples=[["/root/.cache/pip"]])
     """Directories that are kept between runs, absolute; never part of a result."""
     timeout: Optional[Duration] = Field(default=None, examples=["10m"])
@@ -120,7 +136,9 @@ class Job(Section):
     limits: Limits = Limits()
     """What the job may use."""
     secrets: list[Variable] = Field(default=[], examples=[["PYPI_TOKEN"]])
-    """Names of secrets that the steps get as environment variables. Not supported yet."""
+    """Names of secrets: the steps find each as a file `/run/secrets/NAME`. Not supported yet."""
+    secret_env: dict[Variable, Variable] = Field(default={}, examples=[{"TWINE_PASSWORD": "PYPI_TOKEN"}])
+    """Environment variables that hold a secret of `secrets`, by its name. Not supported yet."""
     services: dict[JobName, Service] = {}
     """Programs that run beside the steps, such as a database. Not supported yet."""
     steps: list[Step] = Field(min_length=1)

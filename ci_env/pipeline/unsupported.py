@@ -15,12 +15,14 @@ def refuse_unsupported(file: File, problems: Problems) -> None:
 
 
 def _refuse_in_job(job: Job, path: KeyPath, problems: Problems) -> None:
-    for key in ("services", "secrets"):
+    for key in ("services", "secrets", "secret_env"):
         if key in job.model_fields_set:
             problems.at_key((*path, key), f"{_MESSAGE}; leave it out")
-    for key in ("cpus", "memory", "pids"):
+    for key in ("cpus", "memory", "pids", "disk", "open_files"):
         if key in job.limits.model_fields_set:
             problems.at_key((*path, "limits", key), f"{_MESSAGE}; leave it out")
     for index, step in enumerate(job.steps):
+        if "allow" in step.model_fields_set:
+            problems.at_key((*path, "steps", index, "allow"), f"{_MESSAGE}; leave it out")
         if step.network == "nat":
             problems.at_value((*path, "steps", index, "network"), f"`nat` is {_MESSAGE}; use `host` or `none`")

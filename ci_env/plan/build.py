@@ -15,7 +15,7 @@ from ci_env.pipeline.model import Network
 from ci_env.plan import keys
 from ci_env.plan.chain import last_key
 from ci_env.plan.compile import PATH
-from ci_env.plan.plan import HOSTNAME, UMASK, Cache, Copy, Image, Job, Plan, Source, SourceLayer, Step
+from ci_env.plan.plan import HOSTNAME, PLAN_VERSION, UMASK, Cache, Copy, Image, Job, Plan, Source, SourceLayer, Step
 
 _NO_USER = "0"
 _NOT_YET = Digest("")
@@ -58,7 +58,7 @@ def compile_build(stages: tuple[Stage, ...], source: Source, around: Surrounding
     compiled: dict[str, Job] = {}
     for stage in stages:
         compiled[stage.name] = _compile_stage(stage, compiled, around)
-    return Plan(version=2, source=source, hostname=HOSTNAME, jobs=tuple(compiled.values()))
+    return Plan(version=PLAN_VERSION, source=source, hostname=HOSTNAME, jobs=tuple(compiled.values()))
 
 
 def _compile_stage(stage: Stage, compiled: Mapping[str, Job], around: Surroundings) -> Job:

@@ -15,7 +15,7 @@ from ci_env.pipeline import model
 from ci_env.plan import keys
 from ci_env.plan.chain import is_on_chain, leaves_artifacts
 from ci_env.plan.inputs import Inputs, ResolvedImage
-from ci_env.plan.plan import HOSTNAME, UMASK, WORKSPACE, Cache, Job, Plan, SourceLayer, Step
+from ci_env.plan.plan import HOSTNAME, PLAN_VERSION, UMASK, WORKSPACE, Cache, Job, Plan, SourceLayer, Step
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 """where an image sets none"""
@@ -46,7 +46,7 @@ def compile_plan(pipeline: model.Pipeline, inputs: Inputs, jobs: Sequence[str]) 
     compiled: dict[str, Job] = {}
     for job in choose_jobs(pipeline, jobs):
         compiled[job.name] = _compile_job(job, inputs, compiled)
-    return Plan(version=1, source=inputs.source, hostname=HOSTNAME, jobs=tuple(compiled.values()))
+    return Plan(version=PLAN_VERSION, source=inputs.source, hostname=HOSTNAME, jobs=tuple(compiled.values()))
 
 
 def choose_jobs(pipeline: model.Pipeline, names: Sequence[str]) -> tuple[model.Job, ...]:
@@ -88,20 +88,20 @@ def _compile_job(job: model.Job, inputs: Inputs, compiled: Mapping[str, Job]) ->
         image=image.image,
         start=start.key,
         timeout_s=job.timeout_s,
-        steps=tuple(_compile_steps(job.steps, start)),
+        steps=tuple(_compile_steps(job, start)),
     )
 
 
-def _compile_steps(steps: Iterable[model.Step], start: _Start) -> Iterable[Step]:
+def _compile_steps(job: model.Job, start: _Start) -> Iterable[Step]:
     chain = _Chain(start.key, None)
-    for step in steps:
-        compiled = _compile_step(step, chain, start)
+    for step in job.steps:
+        compiled = _compile_step(job, step, chain, start)
         if is_on_chain(step.when):
             chain = _Chain(compiled.key, start.inputs.selections[step.inputs])
         yield compiled
 
 
-def _compile_step(step: model.Step, chain: _Chain, start: _Start) -> Step:
+def _compile_step(job: model.Job, step: model.Step, chain: _Chain, start: _Start) -> Step:
     layer = start.inputs.selections[step.inputs]
     compiled = Step(
         name=step.name,
@@ -119,6 +119,9 @@ def _compile_step(step: model.Step, chain: _Chain, start: _Start) -> Step:
         when=step.when,
         artifacts=step.artifacts,
         junit=step.junit,
+        limits=job.limits,
+        allow=step.allow,
+        secrets=job.secrets,
     )
     first = start.preimage if chain.parent == start.key else None
     return replace(compiled, key=keys.step_key(keys.step_preimage(compiled, start=first, hostname=HOSTNAME)))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from ci_env.digest import Digest, Json, canonical_json, key
+from ci_env.pipeline.model import NO_LIMITS, Limits
 from ci_env.plan.chain import last_key
 from ci_env.plan.plan import Copy, Image, Job, Plan, Step
 
@@ -58,8 +59,9 @@ def step_preimage(step: Step, *, start: Mapping[str, Json] | None, hostname: str
     """Return what decides the result of `step`, whose own key is not looked at.
 
     `start` is the job's preimage if the step's parent is the job's start: `parent` covers it already, and an
-    explanation can then name the image. Artifacts and reports are in it because a hit brings back those that were
-    collected; ids of caches are not, because no result may depend on what a cache holds.
+    explanation can then name the image. Secrets count by their names only. Artifacts and reports are in it because a
+    hit brings back those that were collected; ids of caches are not, because no result may depend on what a cache
+    holds.
     """
     return {
         "version": KEY_VERSION,
@@ -78,6 +80,19 @@ def step_preimage(step: Step, *, start: Mapping[str, Json] | None, hostname: str
         "artifacts": list(step.artifacts),
         "junit": list(step.junit),
         **({} if step.copy is None else {"copy": _copied(step.copy)}),
+        **({} if step.limits == NO_LIMITS else {"limits": _limited(step.limits)}),
+        **({} if not step.allow else {"allow": list(step.allow)}),
+        **({} if not step.secrets else {"secrets": [[one.name, *one.variables] for one in step.secrets]}),
+    }
+
+
+def _limited(limits: Limits) -> Mapping[str, Json]:
+    return {
+        "cpus_milli": limits.cpus_milli,
+        "memory_bytes": limits.memory_bytes,
+        "pids": limits.pids,
+        "disk_bytes": limits.disk_bytes,
+        "open_files": limits.open_files,
     }
 
 

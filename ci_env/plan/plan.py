@@ -13,9 +13,9 @@ from typing import Literal
 from ci_env.digest import Digest
 from ci_env.frozen import dataclass
 from ci_env.oci.order import NewFile
-from ci_env.pipeline.model import Network, When
+from ci_env.pipeline.model import NO_LIMITS, Limits, Network, Ready, Secret, When
 
-PLAN_VERSION = 2
+PLAN_VERSION: Literal[3] = 3
 WORKSPACE = "/workspace"
 HOSTNAME = "ci-env"
 UMASK = 0o022
@@ -130,6 +130,28 @@ class Step:
     junit: tuple[str, ...]
     copy: Copy | None = None
     """what it does in place of running a process"""
+    limits: Limits = NO_LIMITS
+    allow: tuple[str, ...] = ()
+    """`host:port`, all that `nat` lets through; empty: no such list"""
+    secrets: tuple[Secret, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A program that runs beside a job's steps, in one network with them."""
+
+    name: str
+    """a host name of its"""
+    aliases: tuple[str, ...]
+    """further host names"""
+    image: Image
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    user: str
+    workdir: str
+    """absolute"""
+    ready: Ready | None
+    limits: Limits = NO_LIMITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +168,8 @@ class Job:
     """key of the job before its first step"""
     timeout_s: int | None
     steps: tuple[Step, ...]
+    services: tuple[Service, ...] = ()
+    """all run while steps of the job do"""
     base: str | None = None
     """the earlier job whose result this one begins with, in place of its image alone"""
 
@@ -154,8 +178,8 @@ class Job:
 class Plan:
     """All jobs of a run, each after those that it needs."""
 
-    version: Literal[1, 2]
-    """2: of a build, which jobs with a `base` and steps with a `copy` are part of"""
+    version: Literal[1, 2, 3]
+    """2: jobs with a `base` and steps with a `copy`; 3: limits, services, secrets and `allow`"""
     source: Source
     hostname: str
     jobs: tuple[Job, ...]

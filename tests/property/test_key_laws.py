@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ci_env.digest import Digest
 from ci_env.oci.order import NewFile
+from ci_env.pipeline.model import Limits, Secret
 from ci_env.plan import keys
 from ci_env.plan.explain import differences
 from ci_env.plan.plan import Cache, Copy, Image, SourceLayer, Step
@@ -19,6 +20,7 @@ from tests.strategies import digests
 
 texts = st.text(max_size=4)
 several = st.lists(texts, max_size=3).map(tuple)
+LIMITS = tuple(field.name for field in dataclasses.fields(Limits))
 names = texts.filter(lambda name: bool(name) and "=" not in name)
 STEP: dict[str, st.SearchStrategy[object]] = {
     "name": texts,
@@ -50,6 +52,9 @@ STEP: dict[str, st.SearchStrategy[object]] = {
         chmod=st.none() | st.integers(0, 0o7777),
         is_unpacking=st.booleans(),
     ),
+    "limits": st.builds(Limits, **dict.fromkeys(LIMITS, st.none() | st.integers(1, 9))),
+    "allow": several,
+    "secrets": st.lists(st.builds(Secret, texts, several), max_size=2).map(tuple),
 }
 IMAGE: dict[str, st.SearchStrategy[object]] = {
     "reference": texts,

@@ -64,7 +64,7 @@ def test_other_version(found: str) -> None:
             "runs-on: x",
             (
                 "6:5: jobs.test.runs-on: unknown key; "
-                "known are image, matrix, needs, env, limits, secrets, services, steps"
+                "known are image, matrix, needs, env, limits, secrets, secret_env, services, steps"
             ),
         ),
         ("needs: build", "6:12: jobs.test.needs: expected a list, found the text 'build'; write [build]"),
@@ -114,7 +114,7 @@ def test_other_version(found: str) -> None:
         (
             "limits: {cpus: .inf}",
             (
-                "6:20: jobs.test.limits.cpus: expected a number of processors greater than 0, such as `2` or `0.5`, "
+                "6:20: jobs.test.limits.cpus: expected a number of processors of at least 0.01, such as `2` or `0.5`, "
                 "found the number .inf"
             ),
         ),
@@ -163,7 +163,7 @@ def test_wrong_key_of_a_job(key: str, message: str) -> None:
         ("run: x\nneeds: [a]", "7:9: jobs.test.steps[0].needs: unknown key; it is a key of a job"),
         ("run: x\nlog: " + "\\" * 80, ("7:9: jobs.test.steps[0].log: unknown key; known are run, "
         "name, shell, workdir, user, "
-         "env, inputs, network, caches, timeout, when, artifacts, reports")),
+         "env, inputs, network, allow, caches, timeout, when, artifacts, reports")),
         ("run: x\nwhen: \"\\e[31m" + "x" * 80 + '"', "7:15: jobs.test.steps[0].when: expected `on_success`, `always` "
          "or `on_failure`, found the text '\\x1b[31m" + "x" * 52 + "...'"),
     ],

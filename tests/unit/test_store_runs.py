@@ -141,9 +141,9 @@ def test_a_damaged_record_is_named(runs: Runs[Record], store: Store, content: by
 
 def test_a_newer_record_is_not_called_damaged(runs: Runs[Record], store: Store) -> None:
     run_id = recorded(runs)
-    newer = codec.dumps(dataclasses.replace(RECORD, run_id=run_id)).replace(b'{"version":1', b'{"version":3,"new":1')
+    newer = codec.dumps(dataclasses.replace(RECORD, run_id=run_id)).replace(b'{"version":1', b'{"version":4,"new":1')
     record_file(store, run_id).write_bytes(newer)
-    with pytest.raises(ConfigError, match=r"a newer ci-env wrote .*version 3, this one reads up to 2"):
+    with pytest.raises(ConfigError, match=r"a newer ci-env wrote .*version 4, this one reads up to 3"):
         runs.load(run_id)
 
 
