@@ -3,8 +3,8 @@
 A program of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). Reads the layer,
 compressed or not, from stdin to its end. Writes one line of JSON to stdout: `entries`, `size_bytes` and `warnings`,
 with status 0; or `error` with `kind` (`integrity`, `config` or `host`), `message` and `hint`, with status 1 — then
-the destination holds a part that its caller removes. The destination's filesystem is synced before success is told.
-unpacking.py is the other end.
+the destination holds a part that its caller removes. Syncing what it has written is the caller's, too: who is told of
+a lost write must be the one who knows what else may be lost. unpacking.py is the other end.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from pathlib import Path
 
 from ci_env.digest import Digest
 from ci_env.errors import CiEnvError, ConfigError, HostError, IntegrityError
-from ci_env.files import explained, sync_filesystem
+from ci_env.files import explained
 from ci_env.oci.decompress import decompress
 from ci_env.oci.layer import MAX_BYTES, MAX_ENTRIES, Applied, apply
 from ci_env.oci.tar import Archive
@@ -64,12 +64,11 @@ def unpack(
     max_bytes: int = MAX_BYTES,
     max_entries: int = MAX_ENTRIES,
 ) -> Applied:
-    """Unpack `source`, whose plain content must have the digest `diff_id`, and sync the destination's filesystem."""
+    """Unpack `source`, whose plain content must have the digest `diff_id`."""
     content = _Hashed(source, diff_id, max_bytes)
     archive = Archive(_ahead(content))
     applied = apply(archive, destination, lowers, squash_ids=squash_ids, max_entries=max_entries)
     content.check()
-    sync_filesystem(destination)
     return applied
 
 

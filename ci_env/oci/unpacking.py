@@ -31,7 +31,7 @@ class AsOwner(Protocol):
 def unpack(
     as_owner: AsOwner, stream: Reader, destination: Path, lowers: Sequence[Path], diff_id: Digest, *, squash_ids: bool
 ) -> Applied:
-    """Unpack the layer `stream` to the empty directory `destination`, over `lowers` (bottom first), and sync it.
+    """Unpack the layer `stream` to the empty directory `destination`, over `lowers` (bottom first).
 
     Raises what reading `stream` raises, and what unpacking finds: ConfigError, HostError, IntegrityError. Then
     `destination` holds a part of the layer; removing it is the caller's.

@@ -137,6 +137,7 @@ class Layers:
             with self._unfinished() as staging:
                 with stream() as content:
                     warnings = self._unpack(staging / "root", parents, diff_id, content)
+                self._sync()
                 markers.write_sealed(staging)
                 self._replace(staging, layer)
             with explained("write", self._store.layers):
@@ -161,23 +162,29 @@ class Layers:
         """Make all layers that were published or found durable, and with them whatever else the store was given.
 
         To be called once, at the end of a run. The markers themselves are not waited for: losing one costs its layer.
-        The kernel tells of a lost write once only (fsync(2)), and not whose it was. So when it does, no layer that
-        anybody has published since the machine was started, and that was not sealed by then, ever will be.
         """
         layers = frozenset(self._unsealed)
         if not layers:
             return
         self._unsealed.difference_update(layers)
+        self._sync()
+        for layer in layers:
+            found = self._marker(layer)
+            if found is not None and not found[0].is_doubtful:  # another run may have been told of a lost write
+                markers.write(self.directory(layer), markers.SEALED)
+
+    def _sync(self) -> None:
+        """Have all that was written on disk.
+
+        The kernel tells of a lost write once only (fsync(2)), and not whose it was. So when it does, no layer that
+        anybody has published since the machine was started, and that was not sealed by then, ever will be.
+        """
         try:
             with explained("sync", self._store.root):
                 sync_filesystem(self._store.root)
         except HostError:
             self._doubt_unsealed()
             raise
-        for layer in layers:
-            found = self._marker(layer)
-            if found is not None and not found[0].is_doubtful:  # another run may have been told of a lost write
-                markers.write(self.directory(layer), markers.SEALED)
 
     def _doubt_unsealed(self) -> None:
         """Have nobody rely on any layer that is not sealed, whoever has published it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -132,28 +134,28 @@ def test_sealing(layers: Layers) -> None:
 
 
 @pytest.fixture
-def failing_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Layers], None]:
-    """Give a function that seals while the disk fails."""
+def failing_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[], object]], None]:
+    """Give a function that does something while the disk fails."""
     program = tmp_path / "bin" / "sync"
     program.parent.mkdir()
     program.write_text("#!/bin/sh\nexit 1\n")
     program.chmod(0o755)
 
-    def seal(layers: Layers) -> None:
+    def fail(act: Callable[[], object]) -> None:
         with monkeypatch.context() as patch:
             patch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
             with pytest.raises(HostError, match="Input/output error"):
-                layers.seal()
+                act()
 
-    return seal
+    return fail
 
 
 def test_what_a_disk_has_refused_is_not_relied_on(
-    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Layers], None]
+    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Callable[[], object]], None]
 ) -> None:
     """The next sync succeeds, as the kernel tells of a lost write once only: it says nothing about this layer."""
     publish(layers, content="refused")
-    failing_sync(layers)
+    failing_sync(layers.seal)
     layers.seal()
     another = layers_of(store, tmp_path)
     assert not another.has(LAYER)
@@ -168,7 +170,7 @@ def test_what_a_disk_has_refused_is_not_relied_on(
 
 
 def test_a_disk_that_refused_something_may_have_refused_what_others_wrote(
-    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Layers], None]
+    layers: Layers, store: Store, tmp_path: Path, failing_sync: Callable[[Callable[[], object]], None]
 ) -> None:
     """Of two runs that share a layer one is told; and of a third one, which was killed, nobody was."""
     publish(layers)
@@ -176,16 +178,32 @@ def test_a_disk_that_refused_something_may_have_refused_what_others_wrote(
     assert another.has(LAYER)
     (tmp_path / "killed").mkdir()
     publish(layers_of(store, tmp_path / "killed"), OTHER)
-    failing_sync(another)
+    failing_sync(another.seal)
     layers.seal()
     assert [layers.has(layer) for layer in (LAYER, OTHER)] == [False, False]
 
 
-def test_what_was_sealed_before_stays(layers: Layers, failing_sync: Callable[[Layers], None]) -> None:
+def test_what_a_disk_has_refused_while_an_image_was_unpacked(
+    layers: Layers, store: Store, failing_sync: Callable[[Callable[[], object]], None]
+) -> None:
+    """The kernel has told of what was lost, and that may have been any layer that was not sealed."""
+    publish(layers)
+    plain = tar([f("file", "content")])
+    unpack = functools.partial(layers.unpack, OTHER, (), Digest.of(plain), lambda: nullcontext(io.BytesIO(plain)))
+    failing_sync(unpack)
+    assert scratch_of(store) == []
+    layers.seal()
+    assert [layers.has(layer) for layer in (LAYER, OTHER)] == [False, False]
+    unpack()
+    assert marker(layers, OTHER).read_bytes() == SEALED
+    assert not layers.has(LAYER)
+
+
+def test_what_was_sealed_before_stays(layers: Layers, failing_sync: Callable[[Callable[[], object]], None]) -> None:
     publish(layers)
     layers.seal()
     publish(layers, OTHER)
-    failing_sync(layers)
+    failing_sync(layers.seal)
     assert [layers.has(layer) for layer in (LAYER, OTHER)] == [True, False]
 
 
