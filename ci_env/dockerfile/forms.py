@@ -142,6 +142,9 @@ def read_transfer(instruction: Instruction) -> Transfer:
         raise ConfigError(f"a heredoc of {keyword} must be a word of its own, as in `<<NAME`", where=at)
     for source in plain:
         check_local(source, instruction)
+    for heredoc in instruction.heredocs:
+        if "/" in heredoc.name or heredoc.name in {".", ".."}:
+            raise ConfigError(f"the heredoc `{heredoc.name[:40]}` of {keyword} is no file's name", where=at)
     return Transfer(plain, instruction.heredocs, destination)
 
 

@@ -176,6 +176,8 @@ class _Copier:
             self._links[identity] = parent.path, name
 
     def _write_file(self, file: NewFile) -> None:
+        if split(file.name) != [file.name]:
+            raise ConfigError(f"{file.name!r} is no name for a file")
         parent, name = self._place(os.fsencode(file.name))
         self._make_room(parent, name)
         target = os.open(name, NEW_FILE, 0o600, dir_fd=writable(parent))

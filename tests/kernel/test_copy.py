@@ -322,6 +322,12 @@ class TestFilesOfTheOrder:
         view = copying.copy([], "/etc/motd", files=(NewFile("EOF", "hello"),), chown="web", chmod=0o600)
         assert (view["etc/motd"].mode, view["etc/motd"].uid, view["etc/motd"].gid) == (0o600, *ids(33, 44))
 
+    @pytest.mark.parametrize("name", ["../../../escaped", "/escaped", "a/b", "..", ".", ""])
+    def test_a_name_that_is_a_path(self, copying: Copying, name: str) -> None:
+        with pytest.raises(ConfigError, match="no name for a file"):
+            copying.copy([], "/srv/", files=(NewFile(name, "x"),))
+        assert not list(copying.path.rglob("*escaped*"))
+
 
 ARCHIVE = tar([d("./"), d("t"), f("t/f", "packed", uid=3, gid=4), hard("t/h", "t/f"), f("srv/.wh.old", "kept")])
 

@@ -161,6 +161,8 @@ def test_stages() -> None:
         ("FROM a\nCOPY b", "f:2: COPY needs what to copy, and where to"),
         ('FROM a\nADD ["b"]', "f:2: ADD needs what to copy, and where to"),
         ("FROM a\nCOPY b <<EOF\nEOF", "f:2: a heredoc cannot be where COPY copies to"),
+        ("FROM a\nCOPY <<../b /c\n../b", "f:2: the heredoc `../b` of COPY is no file's name"),
+        ("FROM a\nONBUILD ADD <<.. /c\n..", "f:2: the heredoc `..` of ADD is no file's name"),
         ("FROM a\nCOPY << EOF /b\nEOF", "f:2: a heredoc of COPY must be a word of its own, as in `<<NAME`"),
         ("FROM a\nADD https://x/y /b", "f:2: ADD of a URL or a git repository is not supported: https://x/y"),
         ("FROM a\nADD git@github.com:a/b.git /b",
