@@ -89,11 +89,17 @@ def _compile_stage(stage: Stage, compiled: Mapping[str, Job], around: Surroundin
 
 def _names(stage: Stage) -> Iterator[str]:
     """Yield a name for each step, which no other one of its stage has: the instruction, shortened and numbered."""
-    seen: dict[str, int] = {}
+    numbers: dict[str, int] = {}
+    used: set[str] = set()
     for operation, _ in stage.operations:
         title = operation.title if len(operation.title) <= _MAX_NAME else f"{operation.title[: _MAX_NAME - 3]}..."
-        seen[title] = seen.get(title, 0) + 1
-        yield title if seen[title] == 1 else f"{title} ({seen[title]})"
+        name, number = title, numbers.get(title, 1)
+        while name in used:
+            number += 1
+            name = f"{title} ({number})"
+        numbers[title] = number
+        used.add(name)
+        yield name
 
 
 def _run(name: str, parent: Digest, run: model.Run, platform: str, around: Surroundings) -> Step:

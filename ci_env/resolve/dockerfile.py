@@ -16,7 +16,7 @@ from ci_env.dockerfile.evaluate import evaluate
 from ci_env.dockerfile.ignore import Ignore
 from ci_env.dockerfile.image_config import base_of, scratch
 from ci_env.dockerfile.parse import parse
-from ci_env.dockerfile.stages import find_base, find_stage
+from ci_env.dockerfile.stages import find_base, find_stage, names_of
 from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
 from ci_env.frozen import dataclass
@@ -126,6 +126,7 @@ class _Stages:
         blobs: Blobs,
     ) -> None:
         self._stages = stages
+        self._names = names_of(stages)
         self._given = given
         self._arguments = arguments
         self._context = context
@@ -164,8 +165,7 @@ class _Stages:
     ) -> _Known:
         evaluated = evaluate(stage, inherited, self._given, self._arguments)
         operations = tuple((one, self._origin(one, stage.number)) for one in evaluated.operations)
-        name = stage.name or f"stage-{stage.number}"
-        made = Stage(name, image, before.stage.name if before else None, operations)
+        made = Stage(self._names[stage.number], image, before.stage.name if before else None, operations)
         return _Known(made, base, evaluated, (*(before.history if before else ()), *evaluated.history))
 
     def _origin(self, operation: model.Operation, number: int) -> Origin:

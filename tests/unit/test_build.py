@@ -108,6 +108,12 @@ def test_names_are_short_and_unique() -> None:
     assert max(map(len, names)) <= 80
 
 
+def test_names_stay_unique_where_titles_are_numbered_themselves() -> None:
+    titles = ("RUN a", "RUN a (2)", "RUN a", "RUN a (2)")
+    (job,) = compiled(stage("one", *(replace(RUN, title=title) for title in titles))).jobs
+    assert [step.name for step in job.steps] == ["RUN a", "RUN a (2)", "RUN a (3)", "RUN a (2) (2)"]
+
+
 def test_caches_are_of_the_project_and_the_platform() -> None:
     (job,) = compiled(stage("one", replace(RUN, caches=("/b", "/a")))).jobs
     expected = [keys.cache(AROUND.project, target, platform="linux/amd64") for target in ("/a", "/b")]

@@ -7,7 +7,7 @@ import pytest
 from ci_env.dockerfile.check import check
 from ci_env.dockerfile.model import Heredoc, Instruction
 from ci_env.dockerfile.parse import parse
-from ci_env.dockerfile.stages import find_base, find_stage
+from ci_env.dockerfile.stages import find_base, find_stage, names_of
 from ci_env.errors import ConfigError
 
 
@@ -115,6 +115,11 @@ def test_stages() -> None:
     assert find_stage(found.stages, "1") is second
     assert find_stage(found.stages, "3") is None
     assert find_stage(found.stages, "alpine") is None
+
+
+def test_names_of_stages_that_have_none() -> None:
+    stages = parse("FROM a AS stage-2\nFROM a\nFROM a\nFROM a AS stage-3\nFROM a AS stage-2_", file="f").stages
+    assert names_of(stages) == ("stage-2", "stage-1", "stage-2__", "stage-3", "stage-2_")
 
 
 @pytest.mark.parametrize(
