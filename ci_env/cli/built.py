@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,15 +15,15 @@ from ci_env.cli.opened import Opened
 from ci_env.cli.recorded import Work, run_recorded
 from ci_env.errors import BuildFailed, ConfigError
 from ci_env.events import Emit
-from ci_env.frozen import dataclass
+from ci_env.frozen import dataclass, replace
 from ci_env.oci.assemble import Built
 from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.plan.plan import FIXED_EPOCH
 from ci_env.resolve.built import PlainLayers, keep
 from ci_env.resolve.dockerfile import Build, BuildRequest, plan_build
-from ci_env.resolve.images import ImageResolver, resolved, told_where
-from ci_env.store.images import ImageResult, Images
+from ci_env.resolve.images import ImageResolver, now, resolved, told_where
+from ci_env.store.images import ImageResult, Images, Made
 
 _EPOCH = "SOURCE_DATE_EPOCH"
 
@@ -70,6 +71,8 @@ def build_image(
     if record.status != "passed":
         return None
     result = _keep(build, record, named, created, opened, resolver, emit)
+    if named.place.kind == "registry":
+        result = replace(result, made=Made("built", now(), _again(request, named)))
     resolver.keep(result, named.place)
     return result
 
@@ -110,6 +113,14 @@ def _keep(
     plain = PlainLayers(opened.layers, opened.blobs, Images(opened.store), opened.runner.as_owner, emit)
     built = Built(plain.describe(own), build.config, build.author, build.history, resolver.platform, created)
     return keep(build.base, built, chain, opened.layers, reference=named.reference)
+
+
+def _again(request: BuildRequest, named: Named) -> str:
+    """Return the command that builds the image again; what arguments were given may be nobody else's business."""
+    parts = ["ci-env", "image", "build", "-t", named.reference, "-f", str(request.file.absolute())]
+    parts += ["--target", request.target] if request.target is not None else []
+    parts += [part for name in request.args for part in ("--build-arg", f"{name}=...")]
+    return shlex.join((*parts, str(request.context.absolute())))
 
 
 def _created() -> str:

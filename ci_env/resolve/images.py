@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import functools
 import os
+import shlex
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -24,7 +26,7 @@ from ci_env.pipeline.image import ImageName, parse_image
 from ci_env.plan.inputs import ResolvedImage
 from ci_env.plan.plan import Image
 from ci_env.resolve.machine import this_machine
-from ci_env.store.images import ImageResult, Images
+from ci_env.store.images import ImageResult, Images, Made
 from ci_env.store.layers import Layers
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ class ImageResolver:
         may_move = name.kind == "registry" and "@" not in name.place
         result = None if self._wanted.is_renewed and may_move else self._images.load(result_key)
         if result is None or not all(self._layers.has(layer) for layer in result.chain):
+            if result is not None and result.made is not None:
+                raise layers_lost(result, result.made, at=at)
             with told_where(text, at), self._source(name) as source:
                 result = self._pull(text, source)
             self._images.save(result_key, result)
@@ -95,9 +99,17 @@ class ImageResolver:
         place = parse_image(text)
         with _told(text), self._source(place) as source:
             result = replace(self._pull(text, source), reference=name or _own_name(source) or text)
-        is_named = result.reference != text
-        self.keep(result, ImageName("registry", result.reference, None) if is_named else place)
+        if result.reference == text:
+            self.keep(result, place)
+            return result
+        result = replace(result, made=Made("imported", now(), self._import_again(place, result.reference)))
+        self.keep(result, ImageName("registry", result.reference, None))
         return result
+
+    def _import_again(self, place: ImageName, reference: str) -> str:
+        path = (self._wanted.directory / place.place).resolve()
+        source = f"{place.kind}:{path}" + (f":{place.tag}" if place.tag is not None else "")
+        return shlex.join(("ci-env", "image", "import", source, reference))
 
     def keep(self, result: ImageResult, place: ImageName) -> None:
         """Have `place` mean an image of the store, and have no other one its name."""
@@ -198,6 +210,20 @@ def resolved(text: str, result: ImageResult) -> ResolvedImage:
     image = Image(text, result.manifest, result.chain, None, result.platform)
     env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
     return ResolvedImage(image, env, result.user, result.workdir)
+
+
+def layers_lost(result: ImageResult, made: Made, *, at: str | None = None) -> ConfigError:
+    """Return the error for an image that was made here and is not whole any more."""
+    where = "" if at is None else f"{at}: "
+    name = result.reference
+    message = f"{where}the image {name!r} was {made.how} here at {made.at}, and layers of it have been removed since"
+    hint = f"`ci-env prune` removes what was not used for long. To have it again:\n$ {made.again}\n"
+    return ConfigError(message, hint=f"{hint}or, if a registry has it:\n$ ci-env image pull {name}")
+
+
+def now() -> str:
+    """Return the time, as images' results tell it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
 def _own_name(source: ImageSource) -> str | None:

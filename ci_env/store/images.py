@@ -12,6 +12,17 @@ from ci_env.store.home import Store
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """How an image came here that has its name from nowhere else: no registry can give it again."""
+
+    how: Literal["built", "imported"]
+    at: str
+    """RFC 3339"""
+    again: str
+    """the command that would do it again"""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageResult:
     """An image in the store, and what of its config matters to a step."""
 
@@ -29,6 +40,9 @@ class ImageResult:
     """empty: root"""
     workdir: str
     """empty: /"""
+
+    made: Made | None = None
+    """None: it is what its reference names elsewhere"""
 
 
 class Images:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -32,6 +33,8 @@ R = TypeVar("R", bound="AnyRecord")
 Kind = Literal["run", "step", "image", "pipeline", "layer", "blob", "cache", "leftover"]
 UNUSED = -math.inf
 """nothing refers to it"""
+LASTING = sys.float_info.max
+"""goes only with all"""
 _DAY_S = 86400
 _KINDS: tuple[Literal["step", "image", "pipeline"], ...] = ("step", "image", "pipeline")
 
@@ -92,7 +95,7 @@ class Surveyor(Generic[R]):
                 runs.append(Item("run", self._store.runs / record.run, None, record.mtime, record.mtime))
         documents = list(self._documents())
         for item, refers in documents:
-            _use(uses, refers, item.last_use)
+            _use(uses, refers, min(item.last_use, item.seen))
         items = (*runs, *(item for item, _ in documents), *self._layers(uses), *self._blobs(uses), *self._caches())
         return Survey((*items, *self._leftovers()), records, frozenset(needed))
 
@@ -123,7 +126,10 @@ class Surveyor(Generic[R]):
         return self._store.runs / run / "record.json"
 
     def _documents(self) -> Iterator[tuple[Item, frozenset[Digest]]]:
-        """Yield steps, images and pipelines, with what each refers to. A result without its layer is unused."""
+        """Yield steps, images and pipelines, with what each refers to. A result without its layer is unused.
+
+        The name of an image that was made here lasts: without it, a registry would be asked for the image.
+        """
         for kind in _KINDS:
             for path, seen in _files(self._store.root / f"{kind}s", "*.json"):
                 refers: frozenset[Digest] = frozenset()
@@ -132,7 +138,9 @@ class Surveyor(Generic[R]):
                     refers, is_whole = self._step(path)
                     last_use = seen if is_whole else UNUSED
                 elif kind == "image":
-                    refers = self._image(path)
+                    result = self._images.look(path.stem)
+                    refers = frozenset() if result is None else self._image(result)
+                    last_use = LASTING if result is not None and result.made is not None else seen
                 yield Item(kind, path, None, last_use, seen), refers
 
     def _step(self, path: Path) -> tuple[frozenset[Digest], bool]:
@@ -143,11 +151,8 @@ class Surveyor(Generic[R]):
         blobs = frozenset(blob for blob in (result.output, result.artifacts) if blob)
         return blobs, (self._store.layers / result.layer.hex).exists()
 
-    def _image(self, path: Path) -> frozenset[Digest]:
+    def _image(self, result: ImageResult) -> frozenset[Digest]:
         """Return the blobs of an image: its manifest and its config."""
-        result = self._images.look(path.stem)
-        if result is None:
-            return frozenset()
         try:
             manifest = json.loads(Blobs(self._store).path(result.manifest).read_bytes())
             return frozenset({result.manifest, Digest.parse(cast("str", manifest["config"]["digest"]))})

@@ -72,6 +72,33 @@ def test_imported_used_exported_and_forgotten(made: Project) -> None:
     assert leftovers(made.ci_env) == []
 
 
+def test_an_image_that_lost_its_layers_is_not_looked_for_elsewhere(made: Project) -> None:
+    ok(made, "import", "oci:../layout:1", "team/app:1")
+    assert made.call("prune", "--older", "0d", "--keep", "0").code == 0
+    assert [(item["reference"], item["whole"]) for item in listed(made)] == [("team/app:1", False)]
+    again = f"$ ci-env image import oci:{made.ci_env.home}/layout:1 team/app:1"
+    for arguments in (("run",), ("run", "--offline"), ("image", "export", "team/app:1", "oci:x"), ("explain",)):
+        called = made.call(*arguments)
+        assert called.code == 2, called.err
+        assert "'team/app:1' was imported here at 20" in called.err
+        assert ", and layers of it have been removed since" in called.err
+        assert again in called.err
+    ok(made, "import", "oci:../layout:1", "team/app:1")
+    assert made.run("--offline").lines("look") == ["hello"]
+
+    made.put("Dockerfile", "FROM team/app:1\nARG A\nRUN echo $A >/etc/motd\n")
+    ok(made, "build", "-t", "team/built:2", "--build-arg", "A=secret")
+    assert made.call("prune", "--older", "0d", "--keep", "0").code == 0
+    made.pipeline(JOB, image="team/built:2")
+    called = made.call("run")
+    assert called.code == 2, called.err
+    assert "the image 'team/built:2' was built here at 20" in called.err
+    where = f"-f {made.root}/Dockerfile --build-arg A=... {made.root}"
+    assert f"$ ci-env image build -t team/built:2 {where}\n" in called.err
+    assert made.call("prune", "--all").code == 0
+    assert listed(made) == []
+
+
 def test_an_archive_as_a_jobs_image(made: Project) -> None:
     ok(made, "import", "oci:../layout", "team/app:1")
     for form in ("docker-archive", "oci-archive"):

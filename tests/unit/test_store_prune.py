@@ -17,7 +17,7 @@ from ci_env.errors import ConfigError
 from ci_env.store.blobs import Blobs
 from ci_env.store.caches import Caches
 from ci_env.store.home import Store, open_store
-from ci_env.store.images import ImageResult, Images
+from ci_env.store.images import ImageResult, Images, Made
 from ci_env.store.layers import Layers
 from ci_env.store.measuring import measure
 from ci_env.store.prune import Limits, Pruning, choose
@@ -234,6 +234,20 @@ def test_images_keep_their_documents(filled: Filled) -> None:
     assert Images(filled.store).load(PLACE) is None
     assert not blobs.has(config)
     assert not blobs.has(manifest)
+
+
+def test_the_name_of_an_image_that_no_registry_has_stays(filled: Filled) -> None:
+    """Without it, the image would be looked for in a registry. All goes with --all."""
+    manifest = Blobs(filled.store).put(b"{}")
+    made = Made("imported", "2026-01-01T00:00:00Z", "ci-env image import oci:dir app")
+    image = ImageResult(1, "app", manifest, "linux/amd64", (filled.layer("old", age=15),), (), "", "", made=made)
+    Images(filled.store).save(PLACE, image)
+    _age(filled.store.images / f"{PLACE.hex}.json", 15)
+    filled.prune()
+    assert filled.left() == set()
+    assert Images(filled.store).load(PLACE) == image
+    filled.carry_out(ALL)
+    assert Images(filled.store).load(PLACE) is None
 
 
 def test_the_least_recently_used_goes_until_it_fits(filled: Filled) -> None:

@@ -17,6 +17,7 @@ from ci_env.events import Emit
 from ci_env.oci.reference import Reference, parse
 from ci_env.oci.write import StoredImage, Target, write
 from ci_env.pipeline.image import ImageName, parse_image
+from ci_env.resolve.images import layers_lost
 from ci_env.resolve.stored import stored_image
 from ci_env.store.images import ImageResult, Images
 from ci_env.ui.view import choose
@@ -39,6 +40,8 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _stored(opened: Opened, result: ImageResult) -> StoredImage:
     if not all(opened.layers.has(layer) for layer in result.chain):
+        if result.made is not None:
+            raise layers_lost(result, result.made)
         raise ConfigError(f"{result.reference} is not whole: layers of it were removed", hint="pull or import it again")
     return stored_image(result.manifest, result.chain, opened.layers, opened.blobs, opened.runner.as_owner)
 
