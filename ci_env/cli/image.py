@@ -100,7 +100,12 @@ def _assignment(text: str) -> tuple[str, str | None]:
     name, is_given, value = text.partition("=")
     if not name:
         raise argparse.ArgumentTypeError(f"expected NAME=VALUE, found {text!r}")
-    return name, value if is_given else os.environ.get(name)
+    found = value if is_given else os.environ.get(name)
+    try:
+        f"{name}={found}".encode()
+    except UnicodeEncodeError:
+        raise argparse.ArgumentTypeError(f"the build argument {name!r} is not UTF-8") from None
+    return name, found
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -85,7 +85,7 @@ def _object(config: Mapping[str, Json], name: str) -> Mapping[str, Json]:
 
 
 def _as_text(value: Json, name: str) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or "\0" in value:
         raise _wrong(name)
     return value
 

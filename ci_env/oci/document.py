@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
@@ -19,6 +20,7 @@ from ci_env.oci.platform import Platform
 
 MAX_DOCUMENT_BYTES = 4 * 2**20  # distribution-spec: registries need not accept more, so nobody does
 _MAX_BLOB_BYTES = 2**63 - 1
+_HALF_OF_A_PAIR = re.compile(rb"\\u[dD][89a-fA-F]")
 
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -106,8 +108,8 @@ def parse_config(content: bytes, *, layers: int, what: str) -> ImageConfig:
             _text(data, "os", what), _text(data, "architecture", what), _optional_text(data, "variant", what) or None
         ),
         env=_checked_env(_texts(config, "Env", what), what),
-        user=_optional_text(config, "User", what),
-        workdir=_optional_text(config, "WorkingDir", what),
+        user=_plain_text(config, "User", what),
+        workdir=_plain_text(config, "WorkingDir", what),
         entrypoint=_texts(config, "Entrypoint", what),
         command=_texts(config, "Cmd", what),
         diff_ids=diff_ids,
@@ -125,14 +127,25 @@ def chain_ids(diff_ids: Sequence[Digest]) -> tuple[Digest, ...]:
 def parse_json(content: bytes, *, what: str) -> object:
     """Return JSON data; ConfigError if it is not UTF-8, has a key twice, or is over 4 MiB.
 
-    A key twice has no defined meaning (RFC 8259 section 4), so two readers may see two different images.
+    A key twice has no defined meaning (RFC 8259 section 4), so two readers may see two different images; nor has half
+    of a pair of surrogates (section 8.2), which no file and no environment can hold.
     """
     if len(content) > MAX_DOCUMENT_BYTES:
         raise ConfigError(f"{what} is larger than {MAX_DOCUMENT_BYTES // 2**20} MiB")
     try:
-        return cast("object", json.loads(content.decode(), object_pairs_hook=_unique))
+        data = cast("object", json.loads(content.decode(), object_pairs_hook=_unique))
+        if _HALF_OF_A_PAIR.search(content):
+            _check_encodable(data)
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{what} is not valid JSON: {error}") from error
+    return data
+
+
+def _check_encodable(data: object) -> None:
+    try:
+        json.dumps(data, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        raise ValueError("it has half of a pair of surrogates") from error
 
 
 def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -255,6 +268,13 @@ def _text(data: Mapping[str, object], name: str, what: str) -> str:
 
 def _optional_text(data: Mapping[str, object], name: str, what: str) -> str:
     return "" if data.get(name) is None else _text(data, name, what)
+
+
+def _plain_text(data: Mapping[str, object], name: str, what: str) -> str:
+    text = _optional_text(data, name, what)
+    if "\0" in text:
+        raise ConfigError(f"{what} has a NUL character in {name}: {text!r}")
+    return text
 
 
 def _texts(data: Mapping[str, object], name: str, what: str) -> tuple[str, ...]:

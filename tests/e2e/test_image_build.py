@@ -347,6 +347,7 @@ def test_more_mistakes(made: Project) -> None:
     assert "cannot read nowhere/Dockerfile" in refused(made, "nowhere").err
     assert "no name for an image" in refused(made, "-t", "UPPER CASE").err
     assert "expected NAME=VALUE" in refused(made, "--build-arg", "=x").err
+    assert "'x' is not UTF-8" in refused(made, "--build-arg", "x=\udcff").err
 
 
 def test_a_program_for_an_image_of_nothing_else(actor: CiEnv, debian_image: str) -> None:

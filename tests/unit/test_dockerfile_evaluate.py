@@ -69,7 +69,9 @@ def test_scratch() -> None:
     assert base_of({"Env": None}).env == {"PATH": PATH}
 
 
-@pytest.mark.parametrize("config", [{"Env": "A=b"}, {"Cmd": [1]}, {"User": 3}, {"Volumes": ["/x"]}])
+@pytest.mark.parametrize(
+    "config", [{"Env": "A=b"}, {"Cmd": [1]}, {"User": 3}, {"Volumes": ["/x"]}, {"Shell": ["/bin/sh\0"]}]
+)
 def test_a_malformed_configuration_is_refused(config: Mapping[str, Json]) -> None:
     (name,) = config
     with pytest.raises(ConfigError, match=f"malformed at `{name}`"):

@@ -60,6 +60,7 @@ class TestManifest:
             (b"\xef\xbb\xbf{}", "not valid JSON"),
             (b"\xff{}", "not valid JSON"),
             (b"[" * 100_000, "not valid JSON"),
+            (b'{"a": ["\\ud83d\\ude00", "\\uD83D"]}', "not valid JSON.*half of a pair"),
             (b'{"schemaVersion": 2, "schemaVersion": 2}', "key 'schemaVersion' is there twice"),
             (b"[]", "not a JSON object"),
             (b" " * (4 * 2**20 + 1), "larger than 4 MiB"),
@@ -129,6 +130,8 @@ class TestConfig:
             {"config": {"Env": ["=1"]}},
             {"config": {"Env": ["A=\0"]}},
             {"config": {"User": 0}},
+            {"config": {"User": "0\0"}},
+            {"config": {"WorkingDir": "/\0"}},
             {"config": {"Cmd": [1]}},
         ],
     )
