@@ -43,7 +43,7 @@ def _group(name: str, group: bytes) -> int:
 
 def _lines(content: bytes, name: str) -> Iterator[list[str]]:
     """Yield the fields of the lines for `name`, at least four of them."""
-    for line in content.decode("utf-8", "surrogateescape").splitlines():
+    for line in content.decode("utf-8", "surrogateescape").split("\n"):
         fields = line.split(":")
         if fields[0] == name and len(fields) >= 3:
             yield [*fields, ""]
@@ -53,6 +53,7 @@ def _number(text: str) -> int | None:
     """Return the id that `text` is, None for a name."""
     if not (text.isascii() and text.isdigit()):
         return None
-    if int(text[:20]) > _MAX_ID:
-        raise ConfigError(f"{text} is no id that a user or group can have")
-    return int(text)
+    digits = text.lstrip("0") or "0"
+    if len(digits) > len(str(_MAX_ID)) or int(digits) > _MAX_ID:
+        raise ConfigError(f"{text[:40]} is no id that a user or group can have")
+    return int(digits)

@@ -109,13 +109,34 @@ GROUP = b"root:x:0:\nstaff:x:50:a,b\n\nshort:x\n"
 
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("root", (0, 0)), ("odd", (7, 8)), ("odd:staff", (7, 50)), ("5", (5, 5)), ("5:", (5, 5)), ("5:6", (5, 6))],
+    [
+        ("root", (0, 0)),
+        ("odd", (7, 8)),
+        ("odd:staff", (7, 50)),
+        ("5", (5, 5)),
+        ("5:", (5, 5)),
+        ("5:6", (5, 6)),
+        ("0" * 5000 + "5", (5, 5)),
+    ],
 )
 def test_owner(text: str, expected: tuple[int, int]) -> None:
     assert find_owner(text, PASSWD, GROUP) == expected
 
 
-@pytest.mark.parametrize("text", ["", ":5", "absent", "root:short", "4294967295", "5:99999999999999999999999", "٣"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        ":5",
+        "absent",
+        "root:short",
+        "4294967295",
+        "5:99999999999999999999999",
+        "0" * 30 + "4294967295",
+        "9" * 5000,
+        "٣",
+    ],
+)
 def test_no_owner(text: str) -> None:
     with pytest.raises(ConfigError):
         find_owner(text, PASSWD, GROUP)
