@@ -195,12 +195,12 @@ class _Copier:
         if not stat.S_ISREG(facts.st_mode):
             return False
         with open(os.open(name, _OPEN, dir_fd=directory), "rb", buffering=0) as file:
-            pieces = plain_archive(file)
-            if pieces is None:
-                return False
-            top = self._make(self._names)
-            self._upper.copy_up_directory(top)
             try:
+                pieces = plain_archive(file)
+                if pieces is None:
+                    return False
+                top = self._make(self._names)
+                self._upper.copy_up_directory(top)
                 layer.extract(Archive(pieces), self._view, self._upper, top.path, self._owner)
             except ConfigError as error:
                 raise ConfigError(f"cannot unpack {shown(path)}: {error.message}") from error

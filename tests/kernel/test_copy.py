@@ -371,6 +371,28 @@ class TestArchives:
         view = copying.copy("a.tar", "/opt/x", is_unpacking=True)
         assert (view["opt/x/up"].content, view["opt/x/abs"].content) == ("up", "abs")
 
+    @pytest.mark.parametrize(
+        "packed",
+        [lzma.compress(ARCHIVE[:900]) + lzma.compress(ARCHIVE[900:]), lzma.compress(ARCHIVE) + bytes(8)],
+        ids=["streams", "padding"],
+    )
+    def test_xz_in_several_parts(self, copying: Copying, packed: bytes) -> None:
+        copying.origin.add([f("a", packed)])
+        assert copying.copy("a", "/opt/x/", is_unpacking=True)["opt/x/t/f"].content == "packed"
+
+    def test_xz_that_asks_for_much_memory(self, copying: Copying) -> None:
+        filters = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**28}]
+        copying.origin.add([f("a", lzma.compress(ARCHIVE, filters=filters))])
+        with pytest.raises(ConfigError, match=r"cannot unpack /a: its xz content asks for more than 128 MiB"):
+            copying.copy("a", "/opt/x/", is_unpacking=True)
+
+    @pytest.mark.parametrize("cut", [slice(0, -9), slice(0, -40)])
+    def test_xz_that_is_cut(self, copying: Copying, cut: slice) -> None:
+        packed = lzma.compress(tar([f("big", bytes(range(256)) * 4096)]), preset=0)
+        copying.origin.add([f("a", packed[cut])])
+        with pytest.raises(ConfigError, match=r"cannot unpack /a: its xz content (ends early|is damaged)"):
+            copying.copy("a", "/opt/x/", is_unpacking=True)
+
     def test_damaged(self, copying: Copying) -> None:
         copying.origin.add([f("a.tar", ARCHIVE[:1200])])
         with pytest.raises(ConfigError, match=r"cannot unpack /a\.tar"):
