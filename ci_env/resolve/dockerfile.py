@@ -205,7 +205,9 @@ def _target(stages: Sequence[model.Stage], request: BuildRequest) -> int:
 def _ignoring(request: BuildRequest) -> Ignore | None:
     """Return what the file's own .dockerignore says, or else the context's."""
     for path in (request.file.with_name(f"{request.file.name}.dockerignore"), request.context / ".dockerignore"):
-        if path.exists():
+        if path.is_symlink() or path.exists():
+            if not path.is_file():  # not followed into nothing: who wrote it meant to leave something out
+                raise ConfigError(f"{path} is no file")
             return Ignore.parse(_read(path), file=str(path))
     return None
 

@@ -245,6 +245,13 @@ def test_ignored_files(made: Project, tmp_path: Path) -> None:
     assert view(made, "team/app:2", tmp_path).keys() == {".", "other"}
 
 
+@pytest.mark.parametrize("kind", ["fifo", "dangling", "directory"])
+def test_what_says_what_is_ignored_is_a_file(made: Project, kind: str) -> None:
+    path = made.root / ".dockerignore"
+    {"fifo": lambda: os.mkfifo(path), "dangling": lambda: path.symlink_to("nowhere"), "directory": path.mkdir}[kind]()
+    assert ".dockerignore is no file" in refused(made).err
+
+
 def test_an_archive_is_unpacked(made: Project, tmp_path: Path) -> None:
     with tarfile.open(made.root / "files.tgz", "w:gz") as archive:
         archive.add(made.root / "src", "packed", filter=lambda info: info.replace(uid=0, gid=0, mtime=7, deep=False))
