@@ -29,24 +29,35 @@ _TEMPORARY = r"""
       | \.tmp[A-Za-z0-9]{6}                   # Rust's tempfile
     )(?![\w])
 """
+_KILLED = r"""
+    (?:Segmentation\ fault|Aborted|Killed|Terminated|Bus\ error|Illegal\ instruction|Floating\ point\ exception)\b
+"""
 # Never a value that a test compares: no one could write it down.
 _VOLATILE = re.compile(
     rf"""
       (?P<temporary> (?<![\w./-]) {_TEMPORARY} )
     | (?P<address> (?<=\bat\ ) (?:0x[0-9a-f]{{6,16}} (?=>) | 0x[0-9a-f]{{1,16}} (?=\.\.\.))  # cut by pytest
-                 | (?<!\w) 0x0*(?:7[ef]|5[56])[0-9a-f]{{10}} (?!\w) )
+                 | (?<!\w) 0x0*(?:7[ef]|5[56])[0-9a-f]{{10}} (?!\w)
+                 | (?<!\w) 0xc0[0-9a-f]{{8}} (?!\w) )               # Go's heap
     | (?P<port> (?<=(?<![\w.])127\.0\.0\.1:)[3-6]\d{{4}}(?![\w.]) | (?<=\blocalhost:)[3-6]\d{{4}}(?![\w.])
               | (?<=\[::1\]:)[3-6]\d{{4}}(?![\w.]) )
     | (?P<pid> (?<=^==)\d+(?===) | (?<=^--)\d+(?=--)                 # sanitizers, valgrind
-             | (?<=\[pid\ )\ *\d+(?=\]) | (?<=\bpid[\ =:])\ ?\d+(?![\w.]) | (?<=\bPID[\ =:])\ ?\d+(?![\w.]) )
+             | (?<=\[pid\ )\ *\d+(?=\]) | (?<=\bpid[\ =:])\ ?\d+(?![\w.]) | (?<=\bPID[\ =:])\ ?\d+(?![\w.])
+             | (?<=\(node:)\d+(?=\)) | (?<=^goroutine\ )\d+(?=\ \[) | (?<='\ \()\d+(?=\)\ panicked\ at)  # Rust
+             | (?<=:\ )\ *\d+(?=\ (?:{_KILLED})) )                # bash
+    | (?P<log> (?<=_logs/)\d{{4}}-\d\d-\d\dT\d\d_\d\d_\d\d_\d{{3}}Z(?=-debug-\d) )  # npm
+    | (?P<progress> ^\[gw\d+\](?=\ ) | (?:^|(?<=>\ )) \[\ *\d{{1,3}}%\](?=\ ) | (?<=\ )\[\ *\d{{1,3}}%\]$ )  # pytest
     """,
     re.VERBOSE,
 )
-_SIGNS = ("tmp/", "0x", "127.0.0.1:", "localhost:", "[::1]:", "pid", "PID", "==", "--")
+_SIGNS = (
+    *("tmp/", "0x", "127.0.0.1:", "localhost:", "[::1]:", "pid", "PID", "==", "--", "(node:", "goroutine ", "panicked"),
+    *("Segm", "Abor", "Kill", "Term", "Bus ", "Ille", "Floa", "_logs/", "[gw", "%]"),
+)
 """one of them is in whatever _VOLATILE matches"""
 _MEASURED = re.compile(
     rf"""
-      (?P<time> (?<![\w.:/-]) (?:
+      (?P<time> (?<![\w.:/-]) (?<!\w\[) (?:
           \d{{4}}-[01]\d-[0-3]\d (?:[T\ ]{_CLOCK}{_ZONE})?           # ISO 8601
         | \d{{4}}/[01]\d/[0-3]\d\ {_CLOCK}                           # Go's log
         | [0-3]\d/{_MONTH}/\d{{4}}:{_CLOCK}{_ZONE}                   # Apache
@@ -54,23 +65,27 @@ _MEASURED = re.compile(
         | (?:{_DAY}\ )?{_MONTH}\ [\ 0-3]?\d\ {_CLOCK} (?:(?:\ [A-Z]{{3,4}})?\ \d{{4}}\b)?  # syslog, date(1)
         | {_CLOCK}{_ZONE}
       ) (?![\w:/-]) (?!\.\d) )
-    | (?P<duration> (?: (?<![\w.:/,+-]) (?:
+    | (?P<duration> (?: (?<![\w.:/,+-]) (?<!\w\[) (?:
           (?:\d+h)?(?:\d+m)?\d+\.\d+\ ?(?:s|secs?|seconds?)
         | \d+(?:\.\d+)?\ ?(?:ms|msecs?|milliseconds?|[µμu]s|microseconds?|ns|nanoseconds?)
         | (?:(?<=\bin\ )|(?<=\b[Tt]ook\ )) (?:\d+h\ ?)?(?:\d+m\ ?)?\d+\ ?(?:s|secs?|seconds?)
         | (?<=\bduration_ms\ )\d+(?:\.\d+)?                          # TAP of node
         ) | (?:(?<=\b[Tt]ime:)|(?<=\b[Dd]uration:)|(?<=\b[Ee]lapsed:)) \ *\d+(?:\.\d+)?\ ?(?:s|secs?|seconds?)
       ) (?![\w/]) (?!\.\d) )
-    | (?P<uuid> (?<![\w-]) [0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}} (?![\w-]) )
-    | (?P<hash> (?<!\w) (?=\d*[a-f]) (?=[a-f]*\d) [0-9a-f]{{32,128}} (?!\w) )
+    | (?P<uuid> (?<![\w-]) (?<!\w\[) [0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}} (?![\w-]) )
+    | (?P<hash> (?<!\w) (?<!\w\[) (?=\d*[a-f]) (?=[a-f]*\d) [0-9a-f]{{32,128}} (?!\w) )
     """,
     re.VERBOSE,
 )
 _COMPARES = re.compile(
     r"\bassert|Assert|\b(?:[Ee]xpect(?:ed|s)?|EXPECT\w*|[Aa]ctual|got|want|was|Which is|should|left|right)\b"
+    r"|\bReceived:|[Mm]ismatch|\b(?:[Dd]iffers?|[Ii]nvalid|[Uu]nexpected|[Bb]ad|[Mm]ust|[Ii]nstead|not equal|does not)\b"
     r"|(?:^|\s)(?:[=!]==?|[<>]=?|is not|not in)(?:\s|$)"
-    r"|^\s*(?:E\s+)?[-+?](?:\s|$)"  # a line of a diff
+    r"|^\s*(?:E\s+)?(?:[-+?](?:\s|$)|[-+](?![-+]))"  # a line of a diff
 )
+# Of a line that names a test that has failed, only what stands at its end is no name.
+_NAMES = re.compile(r"\s*(?:(?:FAIL(?:ED)?|ERROR|not ok|--- FAIL:)[:\s]|[✕✗✘✖×●])")  # noqa: RUF001  # what they print
+_AT_END = re.compile(r"(?:\(\d[^()]*\)|\t\d+\.\d+s|\bin \d\S*(?: ?s)?)$")
 _RAISES = re.compile(r"(?:[Ee]rror|ERROR|Exception|panic|[Ff]atal|FATAL):")
 
 
@@ -96,6 +111,10 @@ def _without_measures(line: str) -> str:
     """Replace times and the like, but not in what a line compares, and not in the message of an error."""
     if _COMPARES.search(line):
         return line
+    if _NAMES.match(line):
+        last = _AT_END.search(line)
+        begin = last.start() if last else len(line)
+        return line[:begin] + _MEASURED.sub(_placeholder, line[begin:])
     message = _RAISES.search(line)
     end = message.end() if message else len(line)
     return _MEASURED.sub(_placeholder, line[:end]) + line[end:]
