@@ -39,7 +39,7 @@ _RANGE = re.compile(r"\\?(?P<first>.)-\\?(?P<last>.)|\\?(?P<letter>.)", re.DOTAL
 class Rule:
     """One line of the file."""
 
-    expression: str
+    expression: re.Pattern[str]
     """matches the paths that it names; what lies below them is meant, too"""
     is_exception: bool
 
@@ -61,7 +61,7 @@ class Ignore:
         found = False
         prefixes = tuple(_prefixes(path))
         for rule in self.rules:
-            if rule.is_exception == found and any(re.fullmatch(rule.expression, prefix) for prefix in prefixes):
+            if rule.is_exception == found and any(map(rule.expression.fullmatch, prefixes)):
                 found = not rule.is_exception
         return found
 
@@ -92,7 +92,7 @@ def _rules(line: str, *, at: str) -> Iterator[Rule]:
     except ValueError as error:
         raise ConfigError(str(error), where=at) from error
     if expression:  # the root, as `/` or `.`, is always there
-        yield Rule(expression, is_exception)
+        yield Rule(re.compile(expression), is_exception)
 
 
 def _clean(pattern: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from ci_env.dockerfile.ignore import Ignore, matches
@@ -73,6 +75,14 @@ from ci_env.errors import ConfigError
 )
 def test_is_ignored(lines: str, path: str, *, expected: bool) -> None:
     assert Ignore.parse(lines, file="f").is_ignored(path) == expected
+
+
+def test_many_patterns_are_understood_once() -> None:
+    """More of them than `re` keeps compiled."""
+    ignore = Ignore.parse("".join(f"{number}/**/x*.py\n" for number in range(600)), file="f")
+    began = time.process_time()
+    assert not any(ignore.is_ignored(f"a/b/{number}.c") for number in range(50))
+    assert time.process_time() - began < 2
 
 
 def test_exceptions_are_announced() -> None:
