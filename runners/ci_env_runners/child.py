@@ -11,7 +11,6 @@ its end; out goes one line of JSON, `{"status": wait status}` or `{"failed": wha
 
 from __future__ import annotations
 
-import array
 import fcntl
 import json
 import os
@@ -19,36 +18,19 @@ import select
 import signal
 import socket
 import struct
-import termios
 from contextlib import suppress
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from ci_env_runners import syscalls
 from ci_env_runners.control import not_started, receive, tell
-from ci_env_runners.identity import Beyond, Identity, Unknown, look_up
+from ci_env_runners.identity import Identity, look_up
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
-from ci_env_runners.privileges import give_up
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from ci_env_runners.process import POLITE, BadWorkdir, become, guarded, open_terminal
 
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
-_NOT_FOUND = 127
-_NOT_EXECUTABLE = 126
-_EVERYTHING = 1 << 20
-_POLITE = {signal.SIGTERM}
-_DEFAULTS = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGCHLD, signal.SIGHUP)
-"""Python ignores or catches some of them, and what is ignored stays so across execve(2)"""
-
-
-class _BadWorkdir(Exception):  # a result, told to whom it concerns
-    def __init__(self, path: str, error: OSError) -> None:
-        super().__init__(path)
-        self.path = path
-        self.errno = error.errno or 0
 
 
 def monitor(control: socket.socket, output: int) -> NoReturn:
@@ -57,12 +39,12 @@ def monitor(control: socket.socket, output: int) -> NoReturn:
         spec = from_wire(json.loads(receive(control)))
         _unshare(spec.namespaces)
         alive, _kept_open = os.pipe()
-        signal.pthread_sigmask(signal.SIG_BLOCK, _POLITE)  # kept for PID 1 until there is a step to pass it on to
+        signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
         if first == 0:
             os.close(_kept_open)
-            _guarded(control, lambda: _first(spec, control, output, alive))
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
+            guarded(control, lambda: _first(spec, control, output, alive))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
         os.close(output)
         _watch(control, first)
     except Failed as failed:
@@ -97,26 +79,6 @@ def _watch(control: socket.socket, first: int) -> None:
             poll.unregister(control)
 
 
-def _guarded(control: socket.socket, work: Callable[[], None]) -> NoReturn:
-    """Do the work of a forked process, tell what went wrong, and never return to the code of its parent."""
-    try:
-        work()
-    except Failed as failed:
-        tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "mount", "call": failed.call})
-    except _BadWorkdir as bad:
-        tell(control, {"failed": f"use the working directory {bad.path}", "errno": bad.errno, "kind": "workdir"})
-    except (Unknown, Beyond) as error:
-        kind = "ids" if isinstance(error, Beyond) else "user"
-        tell(control, {"failed": str(error), "errno": 0, "kind": kind})
-    except OSError as error:
-        call = str(error.filename or "")
-        tell(control, {"failed": "start the step", "errno": error.errno or 0, "kind": "start", "call": call})
-    except BaseException as error:
-        tell(control, {"failed": f"{type(error).__name__}: {error}", "errno": 0, "kind": "bug"})
-    finally:
-        os._exit(0)
-
-
 def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     """Be PID 1: make the sandbox, start the step, outlive it, and tell how it ended.
 
@@ -133,14 +95,14 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     try:
         _have_workdir(spec.workdir, identity)
     except OSError as error:
-        raise _BadWorkdir(spec.workdir, error) from error
+        raise BadWorkdir(spec.workdir, error) from error
     if spec.terminal:
-        output = _open_terminal(control, identity)
+        output = open_terminal(control, identity)
     signal.signal(signal.SIGTERM, _pass_on)
     step = os.fork()
     if step == 0:
-        _guarded(control, lambda: _become(spec, identity, output))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
+        guarded(control, lambda: become(spec, identity, (_stdin(spec, output), output, output)))
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
     if not spec.terminal:  # a terminal would hang up as soon as the step closes its own, before it ends
         os.close(output)
     while True:
@@ -164,6 +126,10 @@ def _bring_up_loopback() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
 
 
+def _stdin(spec: Spec, terminal: int) -> int:
+    return terminal if spec.terminal else os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+
+
 def _have_workdir(path: str, identity: Identity) -> None:
     """Have the directory that the step starts in; where it is new, it belongs to the step's user."""
     flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
@@ -172,63 +138,3 @@ def _have_workdir(path: str, identity: Identity) -> None:
     except FileNotFoundError:
         os.makedirs(path, 0o755)
         os.chown(path, identity.uid, identity.gid)
-
-
-def _open_terminal(control: socket.socket, identity: Identity) -> int:
-    """Make a terminal of this sandbox's own devpts, the step's user's; its other side goes to the caller."""
-    master = os.open("/dev/ptmx", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    fcntl.ioctl(master, 0x40045431, struct.pack("i", 0))  # TIOCSPTLCK: unlock
-    (number,) = struct.unpack("I", fcntl.ioctl(master, 0x80045430, struct.pack("I", 0)))  # TIOCGPTN
-    slave = os.open(f"/dev/pts/{number}", os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC)
-    os.fchown(slave, identity.uid, -1)
-    control.sendmsg([b"\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [master]))])
-    os.close(master)
-    return slave
-
-
-def _become(spec: Spec, identity: Identity, output: int) -> None:
-    """Be the step: connect it, give up what it must not have, and execute it."""
-    for number in _DEFAULTS:
-        signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _POLITE)
-    os.setsid()
-    if spec.terminal:
-        fcntl.ioctl(output, termios.TIOCSCTTY, 0)
-        os.dup2(output, 0)
-    else:
-        os.dup2(os.open("/dev/null", os.O_RDONLY), 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    _enter_workdir(spec.workdir)
-    os.umask(spec.umask)
-    env = {"HOME": identity.home, **spec.env}
-    path = env.get("PATH", os.defpath)
-    give_up(identity, has_many_ids=spec.ids > 1, seccomp=bytes.fromhex(spec.seccomp))
-    os.closerange(3, _EVERYTHING)
-    os._exit(_execute(spec.argv, env, path))
-
-
-def _enter_workdir(path: str) -> None:
-    """Change to it, and see that it lies below the root: a descriptor left open may lead out (CVE-2024-21626)."""
-    directory = syscalls.openat2(
-        syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, syscalls.RESOLVE_NO_MAGICLINKS
-    )
-    os.fchdir(directory)
-    os.close(directory)
-    os.getcwd()
-
-
-def _execute(argv: tuple[str, ...], env: dict[str, str], path: str) -> int:
-    """Execute, or return the status that a shell would have had and say why."""
-    program = argv[0]
-    candidates = [program] if "/" in program else [f"{directory or '.'}/{program}" for directory in path.split(":")]
-    status, reason = _NOT_FOUND, "not found in the image"
-    for candidate in candidates:
-        try:
-            os.execve(candidate, argv, env)  # noqa: S606  # what this is for
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            status, reason = _NOT_EXECUTABLE, error.strerror or str(error)
-    os.write(2, f"ci-env: cannot execute {program}: {reason}\n".encode(errors="surrogateescape"))
-    return status

@@ -54,6 +54,7 @@ def give_up(identity: Identity, *, has_many_ids: bool, seccomp: bytes) -> None:
         os.setgroups(identity.groups)
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
+        syscalls.set_dumpable(dumpable=False)  # what a change of ids may have undone (prctl(2)); execve(2) undoes it
     syscalls.set_capabilities(kept)
     syscalls.set_no_new_privs()
     syscalls.load_seccomp(seccomp)
