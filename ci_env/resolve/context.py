@@ -6,65 +6,40 @@ are fixed (plan.FIXED_EPOCH), so that the same files give the same image whereve
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
 import stat
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
-from ci_env.events import Emit, Note
+from ci_env.events import Emit
 from ci_env.files import explained
-from ci_env.frozen import dataclass
 from ci_env.oci.wildcard import expand
 from ci_env.plan import keys
 from ci_env.plan.explain import FileChange, Node, changed_nodes
 from ci_env.plan.plan import FIXED_EPOCH, SourceLayer
+from ci_env.resolve import reading
+from ci_env.resolve.reading import and_parents, pieces
 from ci_env.store.layers import Layers
 
 _LISTING = "listing"
-_PIECE = 1 << 20
 _MAX_LINKS = 255
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_REPLACED = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EINVAL}
-
-
-class Ignoring(Protocol):
-    """What a .dockerignore file says."""
-
-    def is_ignored(self, path: str, /) -> bool:
-        """Tell whether a file or directory is left out."""
-        ...
-
-    @property
-    def has_exceptions(self) -> bool:
-        """Tell whether a directory that is left out may have files in it that are not."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class _Node:
-    mode: int
-    """st_mode: type and permissions"""
-    link: bytes
-    """target of a symlink"""
 
 
 class Context:
     """The files below a directory. Implements wildcard.Tree; safe to use from several threads once all is chosen."""
 
-    def __init__(self, root: Path, ignoring: Ignoring | None, layers: Layers, emit: Emit, *, left_out: Path) -> None:
-        """Look at what is below `root`, but not below `left_out`; ConfigError for a directory that cannot be read."""
+    def __init__(
+        self, root: Path, ignoring: reading.Ignoring | None, layers: Layers, emit: Emit, *, left_out: Path
+    ) -> None:
+        """Look at what is below `root`, but not below `left_out`; ConfigError where `root` cannot be read."""
         self._root = os.fsencode(root)
         self._layers = layers
         self._digests: dict[bytes, str] = {}
         self._chosen: dict[Digest, tuple[bytes, ...]] = {}
-        with _explained(self._root):
-            self._nodes = dict(_walk(self._root, ignoring, emit, _identity(left_out)))
+        self._nodes = dict(reading.walk(self._root, ignoring, emit, left_out=left_out))
         self._names: dict[bytes, list[bytes]] = {}
         for path in self._nodes:
             parent, _, name = path.rpartition(b"/")
@@ -75,8 +50,14 @@ class Context:
         return self._trace(path)[0]
 
     def names(self, path: bytes) -> Iterable[bytes]:
-        """Return the names in a directory."""
+        """Return the names in a directory; ConfigError where it cannot be read."""
+        self._check_readable(path)
         return self._names.get(path, ())
+
+    def _check_readable(self, path: bytes) -> None:
+        node = self._nodes.get(path)
+        if node is not None and node.trouble is not None:
+            raise reading.cannot_read(node.trouble, self._root) from node.trouble
 
     def choose(self, sources: Sequence[str], *, at: str) -> SourceLayer:
         """Return the layer of what `sources` name, and all below it. ConfigError for one that is not there, `at` it."""
@@ -129,7 +110,7 @@ class Context:
                 hint = "sources are relative to the build's context; `.dockerignore` may leave them out"
                 raise ConfigError(f"{at}: there is no {source!r} in {os.fsdecode(self._root)}", hint=hint)
             for needed in (*links, *self._below(real)):
-                yield from _and_parents(needed)
+                yield from and_parents(needed)
 
     def _below(self, path: bytes) -> Iterator[bytes]:
         pending = [path]
@@ -148,6 +129,7 @@ class Context:
                 at = at.rpartition(b"/")[0]
             elif name not in (b"", b"."):
                 at += b"/" + name
+                self._check_readable(at.rpartition(b"/")[0])
                 node = self._nodes.get(at)
                 if node is None or len(links) > _MAX_LINKS:
                     return None, tuple(links)
@@ -166,7 +148,7 @@ class Context:
             return b""
         if path not in self._digests:
             digest = hashlib.sha256()
-            for piece in _pieces(self._root, path):
+            for piece in pieces(self._root, path):
                 digest.update(piece)
             self._digests[path] = digest.hexdigest()
         return self._digests[path].encode()
@@ -189,11 +171,11 @@ class Context:
         os.chmod(root, 0o755)  # noqa: S103  # `/` in a layer; the store around it is closed to others
         os.utime(root, (FIXED_EPOCH, FIXED_EPOCH))
 
-    def _lay_file(self, target: bytes, path: bytes, node: _Node) -> None:
+    def _lay_file(self, target: bytes, path: bytes, node: reading.Found) -> None:
         digest = hashlib.sha256()
         descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         with open(descriptor, "wb", buffering=0) as file:
-            for piece in _pieces(self._root, path):
+            for piece in pieces(self._root, path):
                 digest.update(piece)
                 left = memoryview(piece)
                 while left:
@@ -201,7 +183,7 @@ class Context:
             os.fchmod(descriptor, stat.S_IMODE(node.mode))
             os.utime(descriptor, (FIXED_EPOCH, FIXED_EPOCH))
         if digest.hexdigest() != self._digests[path]:
-            raise _changed(os.fsdecode(self._root + path))
+            raise reading.changed(os.fsdecode(self._root + path))
 
 
 def _read_listing(listing: bytes) -> Iterator[tuple[str, Node]]:
@@ -209,74 +191,3 @@ def _read_listing(listing: bytes) -> Iterator[tuple[str, Node]]:
     for line in listing.split(b"\0")[:-1]:
         mode, content, path = line.split(b" ", 2)
         yield os.fsdecode(path[1:]), Node(int(mode, 8), content.decode("ascii"))
-
-
-def _identity(directory: Path) -> tuple[int, int] | None:
-    """Return what tells a directory from others, by whatever name; None: it is not there."""
-    try:
-        found = directory.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_dev, found.st_ino
-
-
-def _walk(
-    top: bytes, ignoring: Ignoring | None, emit: Emit, left_out: tuple[int, int] | None
-) -> Iterator[tuple[bytes, _Node]]:
-    """Yield what is below `top`, by paths that begin with a slash; directories that hold something in any case."""
-    found: dict[bytes, _Node] = {}
-    pending = [b""]
-    while pending:
-        directory = pending.pop()
-        with os.scandir(top + directory) as files:
-            for file in files:
-                path = directory + b"/" + file.name
-                facts = file.stat(follow_symlinks=False)
-                if (facts.st_dev, facts.st_ino) == left_out:
-                    continue
-                mode = facts.st_mode
-                is_ignored = ignoring is not None and ignoring.is_ignored(os.fsdecode(path[1:]))
-                if is_ignored and not (stat.S_ISDIR(mode) and ignoring is not None and ignoring.has_exceptions):
-                    continue
-                if stat.S_ISDIR(mode):
-                    pending.append(path)
-                if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
-                    what = os.fsdecode(file.path)
-                    emit(Note("warning", f"{what} is neither file, directory nor link, and is left out"))
-                    continue
-                node = _Node(mode, os.readlink(file.path) if stat.S_ISLNK(mode) else b"")
-                if is_ignored:
-                    found[path] = node
-                    continue
-                yield from ((parent, found.pop(parent)) for parent in _and_parents(path) if parent in found)
-                yield path, node
-
-
-def _and_parents(path: bytes) -> Iterator[bytes]:
-    """Yield a path and those of the directories above it, without the root."""
-    while path:
-        yield path
-        path = path.rpartition(b"/")[0]
-
-
-def _pieces(root: bytes, path: bytes) -> Iterator[bytes]:
-    """Yield the file's content. Never waits for, nor reads, what took its place: not a FIFO, not a link's target."""
-    with _explained(root), open(os.open(root + path, _OPEN), "rb", buffering=0) as file:
-        while piece := file.read(_PIECE):
-            yield piece
-
-
-@contextmanager
-def _explained(root: bytes) -> Generator[None]:
-    try:
-        yield
-    except OSError as error:
-        path = os.fsdecode(error.filename or root)
-        if error.errno in _REPLACED and error.filename != root:
-            raise _changed(path) from error
-        message = f"cannot read {path}, which is part of the build's context: {error.strerror}"
-        raise ConfigError(message, hint="make it readable, or leave it out by .dockerignore") from error
-
-
-def _changed(path: str) -> ConfigError:
-    return ConfigError(f"{path} changed while it was being read", hint="build again when nothing writes to it")

@@ -252,6 +252,18 @@ def test_what_says_what_is_ignored_is_a_file(made: Project, kind: str) -> None:
     assert ".dockerignore is no file" in refused(made).err
 
 
+def test_what_cannot_be_read_counts_only_where_it_is_named(made: Project) -> None:
+    made.put("closed/x", "x")
+    (made.root / "closed").chmod(0)
+    is_root = made.ci_env.account.who == "root"
+    made.put("Copying", "FROM scratch\nCOPY src /\n")
+    built(made, "-f", "Copying")
+    made.put("Copying", "FROM scratch\nCOPY . /\n")
+    called = made.call("image", "build", "--offline", "-f", "Copying")
+    assert called.code == (0 if is_root else 2), called.err
+    assert is_root or "cannot read ./closed, which is part of the build's context" in called.err
+
+
 def test_an_archive_is_unpacked(made: Project, tmp_path: Path) -> None:
     with tarfile.open(made.root / "files.tgz", "w:gz") as archive:
         archive.add(made.root / "src", "packed", filter=lambda info: info.replace(uid=0, gid=0, mtime=7, deep=False))

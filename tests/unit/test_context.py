@@ -158,6 +158,34 @@ def test_a_change_after_choosing(root: Path, context: Callable[..., Context]) ->
         chosen.have(layer)
 
 
+@pytest.mark.parametrize("moment", ["chosen", "laid"])
+def test_a_directory_that_became_a_link_leads_nowhere(
+    root: Path, context: Callable[..., Context], moment: str, tmp_path: Path
+) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside/main.py").write_text("app/main.py")
+    found = context()
+    layer = found.choose(["app/main.py"], at=AT) if moment == "laid" else None
+    (root / "app").rename(root / "moved")
+    (root / "app").symlink_to("../outside")
+    with pytest.raises(ConfigError, match=r"app/main\.py changed while"):
+        found.choose(["app/main.py"], at=AT) if layer is None else found.have(layer)
+
+
+def test_directories_too_deep_count_only_where_they_are_named(root: Path, context: Callable[..., Context]) -> None:
+    at = os.open(root / "other", os.O_RDONLY)
+    for _ in range(1000):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(at)
+    found = context()
+    assert found.choose(["app"], at=AT)
+    with pytest.raises(ConfigError, match="File name too long"):
+        found.choose(["other"], at=AT)
+
+
 def test_sockets_and_pipes_are_told_of(root: Path, context: Callable[..., Context], layers: Layers) -> None:
     os.mkfifo(root / "app/pipe")
     events: list[Event] = []
