@@ -67,11 +67,24 @@ class Process:
     """`host:port`, all that the network `nat` lets through; empty: everything"""
 
 
+class SharedNetwork(Protocol):
+    """A network that several sandboxes of one runner are in. Safe to use from several threads."""
+
+    def can_connect(self, port: int) -> bool:
+        """Tell whether something inside accepts TCP connections at `port` of 127.0.0.1 or ::1, within a second.
+
+        HostError where the network has ended.
+        """
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Sandbox:
     rootfs: Rootfs
     binds: tuple[Bind, ...]
     process: Process
+    network: SharedNetwork | None = None
+    """made for the network and the `allow` of `process`; None: one of the sandbox's own"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +128,13 @@ class Runner(Protocol):
 
     def shell(self, sandbox: Sandbox) -> Exit:
         """Run with the caller's terminal: a pty of its own inside, the window size followed, Ctrl-C passed on."""
+        ...
+
+    def network(self, network: Network, allow: tuple[str, ...]) -> AbstractContextManager[SharedNetwork]:
+        """Give a network for sandboxes that end before the block does; see Process for what `allow` is.
+
+        HostError where this host cannot have such a network, RegistryError where a name in `allow` is not to be found.
+        """
         ...
 
     def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:

@@ -11,33 +11,31 @@ its end; out goes one line of JSON, `{"status": wait status}` or `{"failed": wha
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import select
 import signal
 import socket
-import struct
 from contextlib import suppress
 from typing import NoReturn
 
 from ci_env_runners import syscalls
 from ci_env_runners.control import not_started, receive, tell
 from ci_env_runners.identity import Identity, look_up
+from ci_env_runners.loopback import bring_up_loopback
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.process import POLITE, BadWorkdir, become, guarded, open_terminal
 
-_SIOCGIFFLAGS = 0x8913
-_SIOCSIFFLAGS = 0x8914
-_IFF_UP = 1
 
-
-def monitor(control: socket.socket, output: int) -> NoReturn:
+def monitor(control: socket.socket, output: int, network: int | None = None) -> NoReturn:
     """Run one sandbox to its end. The process that calls has been forked for it, and ends here."""
     try:
         spec = from_wire(json.loads(receive(control)))
         _unshare(spec.namespaces)
+        if network is not None:
+            syscalls.setns(network, syscalls.CLONE_NEWNET)
+            os.close(network)
         alive, _kept_open = os.pipe()
         signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
@@ -89,8 +87,8 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
         return
     socket.sethostname(spec.hostname)
     build(spec.ops)
-    if spec.has_own_network:
-        _bring_up_loopback()
+    if spec.namespaces & syscalls.CLONE_NEWNET:
+        bring_up_loopback()
     identity = look_up(spec.user, ids=spec.ids)
     try:
         _have_workdir(spec.workdir, identity)
@@ -116,14 +114,6 @@ def _pass_on(number: int, _frame: object) -> None:
     """Be PID 1's signal handler: all others in its namespace get the signal."""
     with suppress(ProcessLookupError):
         os.kill(-1, number)
-
-
-def _bring_up_loopback() -> None:
-    """Set IFF_UP on `lo`: netdevice(7)."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as any_socket:
-        request = struct.pack("16sH22x", b"lo", 0)
-        flags = struct.unpack("16sH22x", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sH22x", b"lo", flags | _IFF_UP))
 
 
 def _stdin(spec: Spec, terminal: int) -> int:

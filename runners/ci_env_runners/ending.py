@@ -40,14 +40,15 @@ def ended(said: bytes, reason: Reason, mode: str) -> Exit:
         return Exit(None, int(signal.SIGKILL), reason)
     answer = cast("dict[str, object]", json.loads(first))
     if "failed" in answer:
-        raise _failure(answer, mode)
+        raise failure(answer, mode)
     code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
     if reason == "exit" and code < 0:
         return Exit(None, -code, "signal")
     return Exit(code if code >= 0 else None, -code if code < 0 else None, reason)
 
 
-def _failure(answer: dict[str, object], mode: str) -> Exception:
+def failure(answer: dict[str, object], mode: str) -> Exception:
+    """Return the error that what failed inside comes to, in a run whose ids are of the kind `mode` (idmap.py)."""
     what, error, kind = str(answer["failed"]), cast("int", answer["errno"]), answer["kind"]
     if kind == "user":
         return ConfigError(what, hint="`user:` takes names and numbers of the image's /etc/passwd and /etc/group")

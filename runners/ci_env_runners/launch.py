@@ -55,14 +55,21 @@ class Launcher:
                 os.waitpid(self._process, 0)
             self._process = 0
 
-    def sandbox(self, spec: bytes, output: int | None) -> socket.socket:
-        """Start a sandbox and return its control; `output`, the caller's, is where the step writes."""
+    def sandbox(self, spec: bytes, output: int | None, network: int | None = None) -> socket.socket:
+        """Start a sandbox and return its control; `output`, the caller's, is where the step writes.
+
+        `network`, the caller's too, is a network namespace to be in.
+        """
         descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if output is None else output
         try:
-            return self._ask(b"S", spec, [descriptor])
+            return self._ask(b"S", spec, [descriptor, *(() if network is None else (network,))])
         finally:
             if output is None:
                 os.close(descriptor)
+
+    def network(self) -> socket.socket:
+        """Start what holds a network, and return its control, over which it tells that it is there."""
+        return self._open(b"N", [])
 
     def as_owner(self, argv: Sequence[str], stdin: int, stdout: int) -> int:
         """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it."""
@@ -75,6 +82,12 @@ class Launcher:
         return code if code >= 0 else 128 - code
 
     def _ask(self, kind: bytes, content: bytes, descriptors: list[int]) -> socket.socket:
+        control = self._open(kind, descriptors)
+        with suppress(BrokenPipeError, ConnectionResetError):  # whoever does not listen has said why
+            control.sendall(message(content))
+        return control
+
+    def _open(self, kind: bytes, descriptors: list[int]) -> socket.socket:
         ours, theirs = socket.socketpair()
         try:
             with self._lock, theirs:
@@ -82,8 +95,6 @@ class Launcher:
         except OSError as error:
             ours.close()
             raise HostError(_DIED, hint=_DIED_HINT) from error
-        with suppress(BrokenPipeError, ConnectionResetError):  # whoever does not listen has said why
-            ours.sendall(message(content))
         return ours
 
     def _set_up(self, store: Path) -> None:

@@ -2,8 +2,9 @@
 
 It makes the user namespace that all sandboxes of the run share, and a mount namespace in which the store is owned by
 that namespace's ids; then it serves requests from a socket until its other side is gone. A request is one byte with
-descriptors: `S` (a sandbox: control, output) or `O` (a program under the owner's ids: control, stdin, stdout). What
-follows goes over the control, to the process forked for it (child.py). Everything it started ends with it: its children
+descriptors: `S` (a sandbox: control, output, and the network namespace to join, if it is to have none of its own),
+`O` (a program under the owner's ids: control, stdin, stdout) or `N` (a network: control). What follows goes over the
+control, to the process forked for it (child.py, holder.py). Everything it started ends with it: its children
 have asked for a signal at its death. Standard library only.
 """
 
@@ -17,7 +18,7 @@ import socket
 from collections.abc import Callable
 from typing import NoReturn
 
-from ci_env_runners import child, syscalls
+from ci_env_runners import child, holder, syscalls
 from ci_env_runners.control import not_started, receive, tell
 from ci_env_runners.mounts import Failed
 
@@ -89,7 +90,9 @@ def _serve_one(requests: socket.socket, kind: bytes, descriptors: list[int], lau
         requests.close()
         control = socket.socket(fileno=descriptors[0])
         if kind == b"S":
-            child.monitor(control, descriptors[1])
+            child.monitor(control, *descriptors[1:])
+        if kind == b"N":
+            holder.hold(control)
         _run_as_owner(control, descriptors[1], descriptors[2])
     finally:
         os._exit(1)

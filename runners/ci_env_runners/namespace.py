@@ -22,6 +22,8 @@ from ci_env_runners.ending import Reason, ended
 
 if TYPE_CHECKING:
     from ci_env.digest import Digest
+    from ci_env.pipeline.model import Network
+    from ci_env.ports import SharedNetwork
     from ci_env_runners.launch import Launcher
     from ci_env_runners.sandbox import Surroundings
 
@@ -101,6 +103,18 @@ class NamespaceRunner:
                 said = b"".join(iter(lambda: _heard(control), b""))
             return self._ended(said, "exit")
 
+    @contextmanager
+    def network(self, network: Network, allow: tuple[str, ...]) -> Generator[SharedNetwork]:
+        """Give a network for several sandboxes, see ports.Runner."""
+        from ci_env_runners.network import HostNetwork, held
+
+        if network == "host":
+            yield HostNetwork()
+            return
+        assert not allow, "the pipeline file's reader refuses it"
+        with held(self._launched()) as made:
+            yield made
+
     def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:
         """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
         from ci_env_runners.launch import run_directly
@@ -155,6 +169,7 @@ class NamespaceRunner:
 
     def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> socket.socket:
         from ci_env_runners import ops
+        from ci_env_runners.network import namespace_of
         from ci_env_runners.sandbox import plan, upper_directories
 
         launcher = self._launched()
@@ -163,7 +178,8 @@ class NamespaceRunner:
             with explained("make", Path(directory)):
                 os.makedirs(directory, exist_ok=True)
                 os.chmod(directory, 0o755)  # noqa: S103  # it is a directory of the step's, whatever our umask
-        return launcher.sandbox(json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode(), output)
+        spec = json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode()
+        return launcher.sandbox(spec, output, namespace_of(sandbox.network))
 
     def _look_around(self, sandbox: Sandbox) -> Surroundings:
         from ci_env_runners import hostfs

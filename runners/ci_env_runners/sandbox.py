@@ -69,7 +69,7 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
     has_own_network = process.network != "host"
     return Spec(
         ops=tuple(_ops(sandbox, around, has_own_network=has_own_network)),
-        namespaces=_NAMESPACES | (syscalls.CLONE_NEWNET if has_own_network else 0),
+        namespaces=_NAMESPACES | (syscalls.CLONE_NEWNET if has_own_network and sandbox.network is None else 0),
         hostname=process.hostname,
         has_own_network=has_own_network,
         argv=process.argv,

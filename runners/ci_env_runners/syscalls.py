@@ -51,6 +51,7 @@ RESOLVE_IN_ROOT = 0x10
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_CAPBSET_DROP = 24
+_PR_SET_NAME = 15
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
@@ -148,6 +149,11 @@ def set_parent_death_signal(number: int) -> None:
 
 def set_dumpable(*, dumpable: bool) -> None:
     _prctl("PR_SET_DUMPABLE", _PR_SET_DUMPABLE, int(dumpable))
+
+
+def set_name(name: bytes) -> None:
+    """Have ps(1) show `name`, of 15 bytes at most, in place of the program's."""
+    _check(_libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name), 0, 0, 0), "prctl PR_SET_NAME")
 
 
 def set_no_new_privs() -> None:
