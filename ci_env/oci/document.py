@@ -61,6 +61,17 @@ class Manifest:
 
 
 @dataclass(frozen=True, slots=True)
+class Artifact:
+    """A manifest of something else than an image (manifest.md#guidelines-for-artifact-usage)."""
+
+    kind: str
+    """its artifactType, else its config's type"""
+    config: Descriptor
+    layers: tuple[Descriptor, ...]
+    """of any type"""
+
+
+@dataclass(frozen=True, slots=True)
 class ImageConfig:
     """What a rootfs needs to know of an image's config (config.md)."""
 
@@ -93,6 +104,17 @@ def parse_document(content: bytes, *, what: str) -> Index | Manifest:
     if media_type in MANIFEST_TYPES or (not media_type and "layers" in data):
         return _manifest(data, what)
     raise ConfigError(f"{what} is not an image: its type is {media_type!r}", hint=_NOT_AN_IMAGE_HINT)
+
+
+def parse_artifact(content: bytes, *, what: str) -> Artifact:
+    """Return the manifest that `content` is, whatever it is of."""
+    data = _parse_object(content, what)
+    media_type = _text(data, "mediaType", what) if "mediaType" in data else OCI_MANIFEST
+    if data.get("schemaVersion") != 2 or media_type not in MANIFEST_TYPES or "manifests" in data:
+        raise ConfigError(f"{what} is not a manifest")
+    config = _descriptor(_object(data, "config", what), f"{what} config")
+    layers = tuple(_descriptor(item, f"{what} layers[{i}]") for i, item in enumerate(_list(data, "layers", what)))
+    return Artifact(_optional_text(data, "artifactType", what) or config.media_type, config, layers)
 
 
 def parse_config(content: bytes, *, layers: int, what: str) -> ImageConfig:

@@ -1,9 +1,10 @@
-"""The program that packs one layer: `python -I -m ci_env.oci.pack DIR`, DIR a layer directory of the store.
+"""The program that packs one layer: `python -I -m ci_env.oci.pack DIR [PART]`, DIR a layer directory of the store.
 
-A program of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). The archive depends
-on the layer alone: entries are sorted, and each file comes at the first of its names. Writes pieces of the archive to
-stdout, each after its length in 4 bytes, big-endian; then length 0 and one line of JSON: `warnings`; or `error` with
-`kind` (`config` or `host`), `message` and `hint`, and what came before is no archive. packing.py is the other end.
+PART, `root` or `host/NAME`, is the only one of its directories to be packed, as if it were the whole layer. A program
+of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). The archive depends on the
+layer alone: entries are sorted, and each file comes at the first of its names. Writes pieces of the archive to stdout,
+each after its length in 4 bytes, big-endian; then length 0 and one line of JSON: `warnings`; or `error` with `kind`
+(`config` or `host`), `message` and `hint`, and what came before is no archive. packing.py is the other end.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import signal
 import stat
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from ci_env.errors import CiEnvError, ConfigError, HostError
@@ -28,6 +29,7 @@ from ci_env.oci.tar_write import END, header, padding
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _PIECE = 2**20
+_NOTHING: Mapping[bytes, Path] = {}
 _MAX_PATH_BYTES = 4096  # as in what we read
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _OPEN_DIRECTORY = _OPEN_FILE | os.O_DIRECTORY
@@ -42,14 +44,14 @@ _KINDS: dict[int, Kind] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Pack the layer that is the only argument to stdout; return the exit status."""
+    """Pack the layer, or the part of it, that the arguments name to stdout; return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches us too; who started us tells of it
-    (layer,) = argv
+    layer, part = argv if len(argv) > 1 else (argv[0], None)
     _allow_deep_directories()
     pieces = _Pieces(1)
     try:
         with explained("pack the layer", Path(layer)):
-            answer: dict[str, object] = {"warnings": list(pack(Path(layer), pieces.put))}
+            answer: dict[str, object] = {"warnings": list(pack(Path(layer), pieces.put, part=part))}
         pieces.flush()
     except BrokenPipeError:
         return 1  # nobody wants it any more
@@ -60,13 +62,13 @@ def main(argv: Sequence[str]) -> int:
     return 1 if "error" in answer else 0
 
 
-def pack(layer: Path, put: Callable[[bytes], None]) -> tuple[str, ...]:
-    """Give the archive of a layer directory to `put`, in pieces; return warnings.
+def pack(layer: Path, put: Callable[[bytes], None], *, part: str | None = None) -> tuple[str, ...]:
+    """Give the archive of a layer directory, or of one `part` of it, to `put`, in pieces; return warnings.
 
     ConfigError for a file that no archive can hold (K1), HostError for one that changes meanwhile (K5).
     """
     packer = _Packer(put)
-    packer.put_layer(layer)
+    packer.put_layer(layer) if part is None else packer.put_part(layer / part)
     put(END)
     return tuple(packer.warnings)
 
@@ -81,13 +83,16 @@ class _Packer:
     def put_layer(self, layer: Path) -> None:
         host = layer / "host"
         parts = {os.fsencode(path.name): path for path in host.iterdir()} if host.is_dir() else {}
-        root = os.open(layer / "root", _OPEN_DIRECTORY)
+        self.put_part(layer / "root", parts)
+
+    def put_part(self, part: Path, others: Mapping[bytes, Path] = _NOTHING) -> None:
+        root = os.open(part, _OPEN_DIRECTORY)
         try:
-            self._put_directory(root, b"", parts)
+            self._put_directory(root, b"", others)
         finally:
             os.close(root)
 
-    def _put_directory(self, directory: int, path: bytes, parts: dict[bytes, Path]) -> None:
+    def _put_directory(self, directory: int, path: bytes, parts: Mapping[bytes, Path]) -> None:
         """Put an open directory and all in it. `parts` are directories that lie elsewhere, by their name in it."""
         found = os.fstat(directory)
         self._put(header(self._entry(path + b"/" if path else b"./", "directory", found, packed_xattrs(directory))))
@@ -103,7 +108,7 @@ class _Packer:
 
     def _put_child_directory(self, directory: int, path: bytes) -> None:
         try:
-            self._put_directory(directory, path, {})
+            self._put_directory(directory, path, _NOTHING)
         finally:
             os.close(directory)
 

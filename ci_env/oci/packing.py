@@ -56,13 +56,15 @@ class PackedLayer:
 
 
 @contextmanager
-def packed(as_owner: AsOwner, layer: Path) -> Generator[PackedLayer]:
+def packed(as_owner: AsOwner, layer: Path, part: str | None = None) -> Generator[PackedLayer]:
     """Give the archive of the layer directory `layer`, plain; the same bytes whoever packs it, and whenever.
+
+    With a `part`, `root` or `host/NAME`, only that directory's, with paths from there.
 
     Leaving the block early ends the program. Raises what starting it raises.
     """
     output, target = os.pipe()
-    program = _Program(as_owner, [sys.executable, "-I", "-m", _MODULE, str(layer)], target)
+    program = _Program(as_owner, [sys.executable, "-I", "-m", _MODULE, str(layer), *([part] if part else [])], target)
     with program, open(output, "rb") as source:
         yield PackedLayer(source)
 
