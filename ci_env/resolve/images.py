@@ -71,6 +71,18 @@ class ImageResolver:
         self.platform = platform
         """what images are to be for"""
 
+    def for_platform(self, platform: Platform) -> ImageResolver:
+        """Return what finds images for another platform as this one does."""
+        return ImageResolver(
+            self._images,
+            self._layers,
+            self._wanted,
+            platform=platform,
+            host_fingerprint=self._host_fingerprint,
+            scratch=self._scratch,
+            emit=self._emit,
+        )
+
     def resolve(self, text: str, *, at: str) -> ResolvedImage:
         """Return the image that `text` names; errors say that it was asked for `at` this place of the pipeline file."""
         name = parse_image(text)
@@ -87,7 +99,7 @@ class ImageResolver:
             if result is not None and result.made is not None:
                 raise layers_lost(result, result.made, at=at)
             with told_where(text, at), self._source(name) as source:
-                result = self._pull(text, source)
+                result = self._pull(text, name, source)
             self._images.save(result_key, result)
         return resolved(text, result)
 
@@ -98,7 +110,7 @@ class ImageResolver:
         """
         place = parse_image(text)
         with _told(text), self._source(place) as source:
-            result = replace(self._pull(text, source), reference=name or _own_name(source) or text)
+            result = replace(self._pull(text, place, source), reference=name or _own_name(source) or text)
         if result.reference == text:
             self.keep(result, place)
             return result
@@ -153,11 +165,12 @@ class ImageResolver:
             return [str(path)]  # reading it will say what is wrong
         return [str(path), str(found.st_mtime_ns), found.st_size, found.st_ino]
 
-    def _pull(self, text: str, source: ImageSource) -> ImageResult:
+    def _pull(self, text: str, name: ImageName, source: ImageSource) -> ImageResult:
         from ci_env.oci.pull import pull
 
         pulled = pull(source, self.platform, self._layers, self._emit)
         config = pulled.config
+        place = parse(name.place) if name.kind == "registry" else None
         return ImageResult(
             version=1,
             reference=text,
@@ -167,6 +180,7 @@ class ImageResolver:
             env=config.env,
             user=config.user,
             workdir=config.workdir,
+            source=f"{place.registry}/{place.repository}@{pulled.manifest}" if place else None,
         )
 
     @contextmanager

@@ -40,6 +40,8 @@ class ImageResult:
     """empty: root"""
     workdir: str
     """empty: /"""
+    source: str | None = None
+    """what a registry has it by: registry/repository@digest; None: it is in none, as far as is known"""
 
     made: Made | None = None
     """None: it is what its reference names elsewhere"""
