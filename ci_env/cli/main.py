@@ -20,6 +20,7 @@ VERBS = {
     "run": "run the pipeline",
     "replay": "run a recorded step again and compare",
     "explain": "say why a step was not cached",
+    "capsule": "pack a run into a file for other machines; show and check such files",
     "runs": "list, show and remove recorded runs",
     "image": "pull, push, import, export and list images",
     "prune": "remove from the store what has not been used for long",

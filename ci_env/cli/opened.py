@@ -19,6 +19,7 @@ from ci_env.store.scratch import reap, scratch
 from ci_env.store.uses import Uses, using
 
 if TYPE_CHECKING:
+    from ci_env.capsules.shelf import Shelf
     from ci_env.events import Emit
     from ci_env.oci.platform import Platform
     from ci_env.resolve.images import ImageResolver, Wanted
@@ -52,6 +53,14 @@ class Opened:
             scratch=self.scratch,
             emit=emit,
         )
+
+    def shelf(self, emit: Emit) -> Shelf:
+        """Return what capsules are packed from and brought into."""
+        from ci_env.capsules.shelf import Shelf
+        from ci_env.store.images import Images
+
+        runner, images = self.runner, Images(self.store)
+        return Shelf(self.layers, self.blobs, images, runner.as_owner, runner.is_owner_mapped, self.scratch, emit)
 
 
 def this_store() -> Store:

@@ -30,7 +30,9 @@ _WORDS = {
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("source", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
+    parser.add_argument(
+        "source", metavar="RUN|FILE", nargs="?", default="last", help="run id, its beginning, `last`, or a capsule"
+    )
     parser.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: the first that failed)")
     parser.add_argument("--shell", action="store_true", help="open a shell in the state before the step instead")
     parser.add_argument("--after", action="store_true", help="with --shell: in the state that the step left")
@@ -42,22 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Replay; the exit code is the verdict, with --shell the shell's."""
-    from ci_env.capsule.record import RECORD_VERSION, Record
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
     from ci_env.cli.platform import check_can_run
+    from ci_env.cli.sourced import load
+    from ci_env.cli.telling import tell
     from ci_env.execute.sandbox import Furnisher
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import choose_step
-    from ci_env.store.runs import Runs
 
     if arguments.after and not arguments.shell:
         raise ConfigError("--after says where to open a shell", hint="add --shell")
     if arguments.json and arguments.shell:
         raise ConfigError("--json prints a verdict, and a shell has none", hint="leave one of them out")
     with interruptible() as interruption, opened() as everything:
-        runs = Runs(everything.store, Record, version=RECORD_VERSION)
-        record = runs.load(runs.find(arguments.source))
+        sourced = load(arguments.source, everything, tell)
+        record = sourced.record
         chosen = choose_step(record, arguments.step)
         check_can_run(chosen.job.image.platform)
         furnisher = Furnisher(record.plan, everything.layers, everything.caches)

@@ -1,0 +1,140 @@
+"""Packs a run of the store into a capsule. Decides nothing about what belongs in one: capsule/stacks.py does."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ci_env import codec
+from ci_env.capsule import form
+from ci_env.capsule.form import Base, Capsule, Content, LayerPart
+from ci_env.capsule.record import Record, StepRecord
+from ci_env.capsule.stacks import Stacked, kept_contents, stacked_layers
+from ci_env.capsules.bases import Known, find_bases
+from ci_env.capsules.file_write import Added, CapsuleWriter, TooLarge
+from ci_env.capsules.shelf import Shelf
+from ci_env.digest import Digest
+from ci_env.errors import ConfigError
+from ci_env.events import Note
+from ci_env.frozen import dataclass
+from ci_env.oci.packing import packed
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """How a capsule is to be."""
+
+    is_self_contained: bool = False
+    """images that a registry has are inside all the same"""
+    max_bytes: int | None = None
+    """no larger than this, give or take a few hundred: what a replay can do without is left out"""
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A capsule that has been written."""
+
+    capsule: Capsule
+    size_bytes: int
+    left_out: tuple[str, ...]
+    """what did not fit, in words"""
+
+
+def pack(record: Record, path: Path, shelf: Shelf, wish: Wish) -> Packed:
+    """Write the capsule of a run to `path`, whole or not at all.
+
+    ConfigError where it would be too large, where no archive can hold a layer, or where what a replay needs is gone.
+    """
+    with CapsuleWriter(path, max_bytes=wish.max_bytes) as writer:
+        packer = _Packer(record, shelf, writer)
+        capsule = packer.pack(is_self_contained=wish.is_self_contained)
+        writer.finish(form.write(capsule), form.KIND)
+    return Packed(capsule, path.stat().st_size, tuple(packer.left_out))
+
+
+class _Packer:
+    def __init__(self, record: Record, shelf: Shelf, writer: CapsuleWriter) -> None:
+        self._record = record
+        self._shelf = shelf
+        self._writer = writer
+        self._failed = _first_failed(record)
+        self.left_out: list[str] = []
+
+    def pack(self, *, is_self_contained: bool) -> Capsule:
+        stacked = stacked_layers(self._record)
+        wanted = [one.layer for one in stacked]
+        known = () if is_self_contained else find_bases(self._shelf.images, self._shelf.blobs, wanted)
+        content = codec.dumps(self._record)
+        if len(content) > form.MAX_RECORD_BYTES:
+            raise ConfigError(f"the record of run {self._record.run_id} is too large for a capsule")
+        self._writer.add(content)
+        bases = tuple(self._add_base(image) for image in known)
+        layers = tuple(self._add_layers(stacked, {layer for image in known for layer in image.chain}))
+        contents = tuple(self._add_contents())
+        return Capsule(form.record_blob(content), bases, layers, contents)
+
+    def _add_base(self, known: Known) -> Base:
+        self._writer.add(known.manifest)
+        self._writer.add(known.config)
+        return known.base
+
+    def _add_layers(self, stacked: tuple[Stacked, ...], there: set[Digest]) -> Iterator[LayerPart]:
+        """Add the layers that are in the store, and lie on layers that are `there`: in the capsule, or elsewhere."""
+        seen = frozenset(self._failed.before) if self._failed else frozenset[Digest]()
+        for one in stacked:
+            if one.layer in there:
+                continue
+            if there.issuperset(one.below) and self._shelf.layers.has(one.layer, even_doubtful=True):
+                try:
+                    yield from self._add_layer(one)
+                    there.add(one.layer)
+                except TooLarge:
+                    if one.layer in seen or self._failed is None:
+                        raise
+                    self.left_out.append("the state that a step has left")
+            elif one.layer in seen:
+                raise ConfigError(
+                    f"run {self._record.run_id} cannot be packed: layers that its failed step saw are gone",
+                    hint="run the pipeline again",
+                )
+
+    def _add_layer(self, one: Stacked) -> list[LayerPart]:
+        directory = self._shelf.layers.directory(one.layer)
+        return [self._add_part(one, directory, part) for part in _parts(directory)]
+
+    def _add_part(self, one: Stacked, directory: Path, part: str) -> LayerPart:
+        with packed(self._shelf.as_owner, directory, part) as archive:
+            added = self._writer.add_all(archive)
+        for warning in archive.warnings:
+            self._shelf.emit(Note("warning", f"the capsule of run {self._record.run_id}: {warning}"))
+        return LayerPart(one.layer, part, one.is_source, 0, form.layer_blob(added.digest, added.size))
+
+    def _add_contents(self) -> Iterator[Content]:
+        """Add logs and artifacts, first the log that a replay is compared with."""
+        compared = self._failed.output if self._failed else None
+        contents = kept_contents(self._record)
+        for kind, digest in sorted(contents, key=lambda content: (content[1] != compared, content[0] != "log")):
+            if not self._shelf.blobs.has(digest):
+                continue
+            try:
+                added = self._add_blob(digest)
+            except TooLarge:
+                if digest == compared:
+                    raise
+                self.left_out.append("a log" if kind == "log" else "artifacts")
+                continue
+            yield Content(kind, form.content_blob(kind, added.digest, added.size))
+
+    def _add_blob(self, digest: Digest) -> Added:
+        with self._shelf.blobs.open(digest) as file:
+            return self._writer.add_all(file)
+
+
+def _first_failed(record: Record) -> StepRecord | None:
+    return next((step for job in record.jobs for step in job.steps if step.status == "failed"), None)
+
+
+def _parts(directory: Path) -> list[str]:
+    host = directory / "host"
+    return [form.ROOT, *(f"host/{name}" for name in sorted(os.listdir(host)))] if host.is_dir() else [form.ROOT]

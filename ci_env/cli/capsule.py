@@ -1,0 +1,148 @@
+"""`ci-env capsule`: a run as one file, to be replayed on any machine. Packs, shows and checks such files."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_env.cli.telling import tell
+from ci_env.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ci_env.capsule.form import Capsule
+    from ci_env.capsule.record import Record
+    from ci_env.cli.opened import Opened
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pack|show|verify")
+    packing = actions.add_parser(
+        "pack", help="write a run to a file", description="Write a run, and what a replay of it needs, to one file."
+    )
+    packing.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
+    packing.add_argument("-o", "--output", metavar="FILE", type=Path, help="where to (default: RUN.cienv)")
+    packing.add_argument(
+        "--self-contained", action="store_true", help="with all layers of its images, though a registry has them"
+    )
+    packing.add_argument(
+        "--max-size", metavar="SIZE", type=_size, help="leave out what a replay can do without; such as 100MiB"
+    )
+    shown = actions.add_parser(
+        "show",
+        help="say what is in a capsule",
+        description="Say what is in a capsule, how large it is, and what a replay of it will not bring back.",
+    )
+    shown.add_argument("source", metavar="FILE|RUN", help="a file; or a run, to see what its capsule would be")
+    shown.add_argument("--json", action="store_true", help="as JSON, with the whole record")
+    checked = actions.add_parser(
+        "verify", help="check every digest", description="Compare all that is in a capsule with its digests."
+    )
+    checked.add_argument("file", metavar="FILE", type=Path)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Do what is asked for."""
+    from ci_env.cli.interrupt import interruptible
+
+    with interruptible():
+        if arguments.action == "pack":
+            _pack(arguments)
+        elif arguments.action == "show":
+            _show(arguments.source, as_json=arguments.json)
+        else:
+            _verify(arguments.file)
+    return 0
+
+
+def _pack(arguments: argparse.Namespace) -> None:
+    from ci_env.capsules.pack import Wish, pack
+    from ci_env.cli.opened import opened
+    from ci_env.ui.sizes import size
+
+    with opened() as everything:
+        record = _recorded(everything, arguments.run)
+        path = arguments.output or Path(f"{record.run_id}.cienv")
+        wish = Wish(is_self_contained=arguments.self_contained, max_bytes=arguments.max_size)
+        done = pack(record, path, everything.shelf(tell), wish)
+    for what in done.left_out:
+        sys.stderr.write(f"warning: left out to keep the size: {what}\n")
+    sys.stdout.write(f"{path}  {size(done.size_bytes)}\n")
+
+
+def _show(source: str, *, as_json: bool) -> None:
+    from ci_env.capsules.file import CapsuleFile
+    from ci_env.capsules.opening import read_capsule
+    from ci_env.capsules.pack import Wish, pack
+    from ci_env.cli.opened import opened
+    from ci_env.cli.sourced import is_file
+
+    if is_file(source):
+        with CapsuleFile(Path(source)) as file:
+            read = read_capsule(file, what=source)
+            _print(read.record, read.capsule, file.size, as_json=as_json)
+        return
+    with opened() as everything:
+        record = _recorded(everything, source)
+        done = pack(record, everything.scratch / "shown.cienv", everything.shelf(tell), Wish())
+    _print(record, done.capsule, done.size_bytes, as_json=as_json)
+
+
+def _print(record: Record, capsule: Capsule, size_bytes: int, *, as_json: bool) -> None:
+    from ci_env.ui.capsules import details
+
+    if not as_json:
+        sys.stdout.writelines(line + "\n" for line in details(record, capsule, size_bytes))
+        return
+    import json
+
+    from ci_env import codec
+    from ci_env.capsule.unreproduced import unreproduced
+
+    layers = [
+        {"layer": part.layer, "part": part.part, "size_bytes": part.blob.size, "redacted": part.redacted}
+        for part in capsule.layers
+    ]
+    contents = [
+        {"kind": content.kind, "digest": content.blob.digest, "size_bytes": content.blob.size}
+        for content in capsule.contents
+    ]
+    facts = {
+        "size_bytes": size_bytes,
+        "images": [base.reference for base in capsule.bases],
+        "layers": layers,
+        "contents": contents,
+        "not_reproduced": unreproduced(record, capsule),
+        "record": codec.encode(record),
+    }
+    sys.stdout.write(json.dumps(facts, indent=2) + "\n")
+
+
+def _verify(path: Path) -> None:
+    from ci_env.capsules.file import CapsuleFile
+    from ci_env.capsules.opening import read_capsule
+    from ci_env.ui.sizes import size
+
+    with CapsuleFile(path) as file:
+        count = file.check()
+        read = read_capsule(file, what=str(path))
+        sys.stdout.write(f"{path}: run {read.record.run_id}, {count} blobs in {size(file.size)}, all as they were\n")
+
+
+def _size(text: str) -> int:
+    from ci_env.pipeline.quantities import parse_size
+
+    return parse_size(text)
+
+
+def _recorded(everything: Opened, name: str) -> Record:
+    from ci_env.capsule.record import RECORD_VERSION, Record
+    from ci_env.store.runs import Runs
+
+    runs = Runs(everything.store, Record, version=RECORD_VERSION)
+    run_id = runs.find(name)
+    if runs.is_running(run_id):
+        raise ConfigError(f"run {run_id} goes on", hint="pack it when it has ended")
+    return runs.load(run_id)

@@ -1,0 +1,77 @@
+"""What a command that looks at a run was given: a run of the store, a capsule in a file, or one in a registry."""
+
+from __future__ import annotations
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ci_env.capsule.record import RECORD_VERSION, Record
+from ci_env.cli.opened import Opened
+from ci_env.errors import ConfigError
+from ci_env.events import Emit
+from ci_env.frozen import dataclass
+from ci_env.oci.reference import Reference, parse
+from ci_env.store.runs import Runs
+
+if TYPE_CHECKING:
+    from ci_env.oci.registries import Registries
+    from ci_env.oci.source import ImageSource
+
+SUFFIX = ".cienv"
+_REGISTRY = "oci://"
+
+
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """A run whose layers and blobs are in the store, as far as they are anywhere."""
+
+    record: Record
+    remarks: tuple[str, ...]
+    """what may explain that a replay goes another way"""
+    is_capsule: bool
+
+
+def is_file(text: str) -> bool:
+    """Tell whether `text` is the path of a file, and not a run's id: it says `.cienv`, or has a slash."""
+    return not is_in_registry(text) and (text.endswith(SUFFIX) or "/" in text)
+
+
+def is_in_registry(text: str) -> bool:
+    return text.startswith(_REGISTRY)
+
+
+def reference(text: str) -> Reference:
+    """Return where in a registry a capsule is, with `oci://` before it or not. ConfigError."""
+    try:
+        return parse(text.removeprefix(_REGISTRY))
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def load(text: str, opened: Opened, emit: Emit) -> Sourced:
+    """Return the run that `text` names; a capsule is brought into the store. Raises what that raises."""
+    if not is_file(text) and not is_in_registry(text):
+        runs = Runs(opened.store, Record, version=RECORD_VERSION)
+        return Sourced(runs.load(runs.find(text)), (), is_capsule=False)
+    from ci_env.capsules.file import CapsuleFile
+    from ci_env.capsules.opening import open_capsule
+
+    with ExitStack() as stack:
+        source: ImageSource
+        if is_in_registry(text):
+            source = stack.enter_context(_registries(emit).image(reference(text)))
+        else:
+            source = file = stack.enter_context(CapsuleFile(Path(text)))
+            file.check()
+        record, capsule = open_capsule(source, opened.shelf(emit), what=text)
+    redacted = sum(part.redacted for part in capsule.layers)
+    remarks = (f"{redacted} files of the recorded state held secrets, which are blotted out",) if redacted else ()
+    return Sourced(record, remarks, is_capsule=True)
+
+
+def _registries(emit: Emit) -> Registries:
+    from ci_env.oci.registries import Registries
+
+    return Registries(os.environ, emit)
