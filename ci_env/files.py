@@ -88,7 +88,8 @@ def explained(what: str, path: Path) -> Generator[None]:
         yield
     except OSError as error:
         reason = os.strerror(error.errno) if error.errno else str(error)
-        message = f"cannot {what} {error.filename or path}: {reason}"
+        name: object = error.filename or path  # an open file's is its number
+        message = f"cannot {what} {os.fsdecode(name) if isinstance(name, bytes) else name}: {reason}"
         if error.errno in _OUT_OF_SPACE:
             raise HostError(message, hint="free some space, or point CI_ENV_HOME at a larger disk") from error
         if error.errno in _UNWRITABLE:

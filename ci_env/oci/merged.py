@@ -24,7 +24,7 @@ _KEPT_DESCRIPTORS = 400  # of the 1024 that a process has at least
 _MAX_LINKS = 255  # as filepath-securejoin
 _MAX_STEPS = 8192
 _MAX_DEPTH = 512
-_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP}
+_ABSENT = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG}
 
 
 class Directory:
@@ -225,5 +225,7 @@ def _open_directory(parent: int, name: bytes) -> int | None:
 def _stat(directory: int, name: bytes) -> os.stat_result | None:
     try:
         return os.stat(name, dir_fd=directory, follow_symlinks=False)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if error.errno in {errno.ENOENT, errno.ENAMETOOLONG}:
+            return None
+        raise

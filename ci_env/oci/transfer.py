@@ -30,6 +30,7 @@ _SECOND_NS = 10**9
 _FILE_MODE = 0o644
 _DIRECTORY_MODE = 0o755
 _MAX_ACCOUNTS_BYTES = 2**24
+_MAX_NAME_BYTES = 255
 
 
 def carry_out(order: Order) -> tuple[str, ...]:
@@ -55,6 +56,9 @@ class _Copier:
         self._upper = upper
         self._owner = None if order.chown is None else self._find_owner(order.chown)
         self._names = [os.fsencode(name) for name in split(order.destination)]
+        for name in self._names:
+            if len(name) > _MAX_NAME_BYTES:
+                raise ConfigError(f"a name is longer than {_MAX_NAME_BYTES} bytes: {shown(b'/' + name[:64])}...")
         several = len(order.sources) + len(order.files) > 1
         self._is_directory = order.destination.endswith("/") or several or not self._names
         self._links: dict[tuple[int, int], tuple[bytes, bytes]] = {}

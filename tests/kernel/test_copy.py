@@ -149,6 +149,11 @@ class TestDestination:
         view = copying.copy([], "/srv", chown="1:1")
         assert (view["srv"].mode, view["srv"].uid, view["srv"].mtime_ns) == (0o711, 0, 9 * NS)
 
+    @pytest.mark.parametrize("destination", ["/{}", "/new/{}/x", "/srv/{}/"])
+    def test_a_name_that_no_file_can_have(self, copying: Copying, destination: str) -> None:
+        with pytest.raises(ConfigError, match="longer than 255 bytes: /.*xxx"):
+            copying.copy("plain", destination.format("x" * 256))
+
     def test_what_was_removed_below_is_made_anew(self, copying: Copying) -> None:
         copying.target.add([wh("srv")])
         view = copying.copy("plain", "/srv/")
@@ -238,6 +243,10 @@ class TestSources:
     def test_absent(self, copying: Copying, source: str) -> None:
         with pytest.raises(ConfigError, match=r"to copy|not there"):
             copying.copy(source, "/x")
+
+    def test_a_name_that_no_file_can_have(self, copying: Copying) -> None:
+        with pytest.raises(ConfigError, match="to copy"):
+            copying.copy("x" * 300, "/x")
 
     def test_an_empty_origin(self, copying: Copying) -> None:
         with pytest.raises(ConfigError, match="no 'plain' to copy"):
