@@ -151,7 +151,7 @@ class TestDestination:
 
     @pytest.mark.parametrize("destination", ["/{}", "/new/{}/x", "/srv/{}/"])
     def test_a_name_that_no_file_can_have(self, copying: Copying, destination: str) -> None:
-        with pytest.raises(ConfigError, match="longer than 255 bytes: /.*xxx"):
+        with pytest.raises(ConfigError, match=r"longer than 255 bytes: /.*xxx"):
             copying.copy("plain", destination.format("x" * 256))
 
     def test_what_was_removed_below_is_made_anew(self, copying: Copying) -> None:
