@@ -17,11 +17,13 @@ from ci_env.dockerfile.ignore import Ignore
 from ci_env.dockerfile.image_config import base_of, scratch
 from ci_env.dockerfile.parse import parse
 from ci_env.dockerfile.stages import find_base, find_stage, names_of
-from ci_env.errors import ConfigError
+from ci_env.errors import ConfigError, HostError
 from ci_env.events import Emit, Note
 from ci_env.frozen import dataclass
 from ci_env.oci.assemble import Base
 from ci_env.oci.document import parse_json
+from ci_env.oci.emulation import check_can_run
+from ci_env.oci.platform import Platform, canonical
 from ci_env.oci.platform import parse as parse_platform
 from ci_env.pipeline.image import parse_image
 from ci_env.pipeline.model import Network
@@ -75,6 +77,7 @@ class _Known:
 
     stage: Stage
     base: Base | None
+    platform: Platform
     evaluated: model.Evaluated
     history: tuple[tuple[str, bool], ...]
     """its own, and that of the stages it begins with"""
@@ -92,7 +95,7 @@ def plan_build(
         raise ConfigError(f"the build's context {request.context} is no directory")
     context = Context(request.context, _ignoring(request), layers, emit, left_out=left_out)
     stages = _Stages(dockerfile.stages, request.args, arguments, context, resolver, blobs)
-    target = stages.add(_target(dockerfile.stages, request))
+    target = stages.add_target(_target(dockerfile.stages, request))
     for name in unused_arguments(written, request.args, (one.evaluated for one in stages.known.values())):
         emit(Note("warning", f"no ARG declares the build argument {name!r}"))
     project = key("project", {"path": str(request.context.resolve()).encode("utf-8", "surrogateescape").hex()})
@@ -134,39 +137,63 @@ class _Stages:
         self._blobs = blobs
         self.known: dict[int, _Known] = {}
 
+    def add_target(self, number: int) -> _Known:
+        """Return the stage that the image is made of, which must be for what the image is built for."""
+        stage, wanted = self._stages[number], canonical(self._resolver.platform)
+        platform = self._platform(stage)
+        if platform != wanted:
+            message = f"{stage.at}: the stage is for {platform}, but the image is built for {wanted}"
+            raise ConfigError(message, hint=f"build it with --platform {platform}, or leave that out of FROM")
+        return self.add(number)
+
     def add(self, number: int) -> _Known:
         """Return the stage, and have it and all that it uses in `known`."""
         if number not in self.known:
             stage = self._stages[number]
-            self._check_platform(stage)
-            before = find_base(self._stages, stage)
-            known = self._from_image(stage) if before is None else self._from_stage(stage, self.add(before.number))
+            platform, before = self._platform(stage), find_base(self._stages, stage)
+            for instruction in stage.instructions:  # before anything is pulled
+                if instruction.keyword == "RUN":
+                    _check_can_run(platform, instruction.at)
+            known = (
+                self._from_image(stage, platform)
+                if before is None
+                else self._from_stage(stage, self.add(before.number))
+            )
             self.known[number] = known
         return self.known[number]
 
     def _from_stage(self, stage: model.Stage, before: _Known) -> _Known:
-        return self._evaluated(stage, before.stage.image, before.base, before.evaluated.result, before)
+        return self._evaluated(stage, before.stage.image, before.base, before.platform, before.evaluated.result, before)
 
-    def _from_image(self, stage: model.Stage) -> _Known:
+    def _from_image(self, stage: model.Stage, platform: Platform) -> _Known:
         if stage.base == SCRATCH:
-            image = Image(SCRATCH, None, (), None, str(self._resolver.platform))
-            return self._evaluated(stage, image, None, scratch(), None)
-        image = self._image(stage.base, stage.at)
+            image = Image(SCRATCH, None, (), None, str(platform))
+            return self._evaluated(stage, image, None, platform, scratch(), None)
+        image = self._image(stage.base, stage.at, platform)
         assert image.manifest is not None, "only the host has none"
         base = documents(image.manifest, self._blobs)
         config = cast("Mapping[str, Json]", parse_json(base.config, what=f"the config of {stage.base}"))
         inherited = base_of(
             cast("Mapping[str, Json]", config.get("config") or {}), author=cast("str | None", config.get("author"))
         )
-        return self._evaluated(stage, image, base, inherited, None)
+        return self._evaluated(stage, image, base, platform, inherited, None)
 
     def _evaluated(
-        self, stage: model.Stage, image: Image, base: Base | None, inherited: model.Base, before: _Known | None
+        self,
+        stage: model.Stage,
+        image: Image,
+        base: Base | None,
+        platform: Platform,
+        inherited: model.Base,
+        before: _Known | None,
     ) -> _Known:
         evaluated = evaluate(stage, inherited, self._given, self._arguments)
+        for operation in evaluated.operations:  # those of ONBUILD, too
+            if isinstance(operation, model.Run):
+                _check_can_run(platform, operation.at)
         operations = tuple((one, self._origin(one, stage.number)) for one in evaluated.operations)
         made = Stage(self._names[stage.number], image, before.stage.name if before else None, operations)
-        return _Known(made, base, evaluated, (*(before.history if before else ()), *evaluated.history))
+        return _Known(made, base, platform, evaluated, (*(before.history if before else ()), *evaluated.history))
 
     def _origin(self, operation: model.Operation, number: int) -> Origin:
         if isinstance(operation, model.Run) or not operation.sources:
@@ -176,22 +203,36 @@ class _Stages:
         before = find_stage(self._stages[:number], operation.origin)
         if before is not None:
             return Origin(job=self.add(before.number).stage.name)
-        return Origin(image=self._image(operation.origin, operation.at))
+        return Origin(image=self._image(operation.origin, operation.at, canonical(self._resolver.platform)))
 
-    def _image(self, text: str, at: str) -> Image:
+    def _image(self, text: str, at: str, platform: Platform) -> Image:
         try:
             is_host = parse_image(text).kind == "host"
         except ValueError as error:
             raise ConfigError(f"{at}: {error}") from error
         if is_host:
             raise ConfigError(f"{at}: this machine is no image to build on", hint="name an image in a registry")
-        return self._resolver.resolve(text, at=at).image
+        is_usual = platform == canonical(self._resolver.platform)
+        resolver = self._resolver if is_usual else self._resolver.for_platform(platform)
+        return resolver.resolve(text, at=at).image
 
-    def _check_platform(self, stage: model.Stage) -> None:
-        wanted = self._resolver.platform
-        if stage.platform is not None and parse_platform(stage.platform) != wanted:
-            message = f"{stage.at}: the stage is for {stage.platform}, but the image is built for {wanted}"
-            raise ConfigError(message, hint="stages of several platforms are not supported; leave out --platform")
+    def _platform(self, stage: model.Stage) -> Platform:
+        """Return what the stage is for: what it says, what it begins with, or else what the image is built for."""
+        before = find_base(self._stages, stage)
+        default = canonical(self._resolver.platform) if before is None else self._platform(before)
+        own = default if stage.platform is None else canonical(parse_platform(stage.platform))
+        if before is not None and own != default:
+            message = f"{stage.at}: the stage is for {own}, but begins with {stage.base!r}, which is for {default}"
+            raise ConfigError(message, hint="leave out --platform")
+        return own
+
+
+def _check_can_run(platform: Platform, at: str) -> None:
+    """Raise HostError for a RUN `at` a place unless programs of the platform run on this machine."""
+    try:
+        check_can_run(platform, this_machine())
+    except HostError as error:
+        raise HostError(f"{at}: {error.message}", hint=error.hint) from error
 
 
 def _target(stages: Sequence[model.Stage], request: BuildRequest) -> int:

@@ -101,3 +101,53 @@ def test_the_host_is_no_other_platform(made: Project) -> None:
     assert called.code == 2
     assert f"`image: host` is this machine, which is {HERE}" in called.err
     assert "leave out --platform" in called.err
+
+
+CROSS = """
+    FROM --platform=$BUILDPLATFORM oci:../layout:1 AS build
+    ARG TARGETPLATFORM
+    RUN echo "made on $(cat /for) for $TARGETPLATFORM" >/made
+    FROM oci:../layout:1
+    COPY --from=build /made /made
+"""
+
+
+def test_a_stage_of_this_machine_makes_files_for_another(made: Project) -> None:
+    made.put("Dockerfile", CROSS)
+    called = made.call("image", "build", "--platform", FOREIGN, "-t", "app:1")
+    assert called.code == 0, called.err
+    assert json.loads(made.call("image", "inspect", "--json", "app:1").out)["platform"] == FOREIGN
+    assert made.call("image", "build", "-t", "app:2").code == 0
+    assert json.loads(made.call("image", "inspect", "--json", "app:2").out)["platform"] == HERE
+    assert made.call("image", "export", "app:1", "oci:out").code == 0
+    made.put("Dockerfile", "FROM --platform=$BUILDPLATFORM oci:../layout:1\nRUN true\n")
+    assert made.call("image", "build").code == 0
+
+
+def test_files_of_a_stage_for_another_platform_are_taken(made: Project) -> None:
+    made.put("file", "x")
+    stage = f"FROM --platform={FOREIGN} oci:../layout:1 AS other\nCOPY file /\nFROM other AS more\nWORKDIR /d\n"
+    last = 'FROM oci:../layout:1\nCOPY --from=more /for /file /\nRUN echo "$(cat /for)"\n'
+    made.put("Dockerfile", stage + last)
+    called = made.call("image", "build", "--format", "plain", "-t", "app:1")
+    assert called.code == 0, called.err
+    assert f"| {FOREIGN}\n" in called.err
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "message"),
+    [
+        (f"FROM --platform={FOREIGN} oci:../layout:1\nRUN true\nFROM scratch\nCOPY --from=0 /for /\n", 3, "emulator"),
+        (f"FROM --platform={FOREIGN} scratch AS a\nFROM a\nCOPY Dockerfile /\n", 2, f"{FOREIGN}, but the image is"),
+        (
+            f"FROM oci:../layout:1 AS a\nFROM --platform={FOREIGN} a AS b\nFROM a\nCOPY --from=b /for /x",
+            2,
+            "begins with",
+        ),
+    ],
+)
+def test_stages_that_cannot_be_made(made: Project, text: str, code: int, message: str) -> None:
+    made.put("Dockerfile", text)
+    called = made.call("image", "build", "-t", "app:1")
+    assert (called.code, message in called.err) == (code, True), called.err
+    assert "error: Dockerfile:" in called.err

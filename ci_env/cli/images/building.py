@@ -10,7 +10,6 @@ from pathlib import Path
 from ci_env.cli.built import Named, Way, build_image, dockerfile_of, named_by
 from ci_env.cli.interrupt import interruptible
 from ci_env.cli.opened import Opened, opened
-from ci_env.cli.platform import check_can_run
 from ci_env.cli.service import in_service
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 from ci_env.events import Emit, Note
@@ -28,8 +27,6 @@ def run(arguments: argparse.Namespace) -> int:
     given = {name: value for name, value in arguments.build_arg if value is not None}
     request = BuildRequest(file, context, arguments.target, given, arguments.network)
     named = _named(arguments.tag, file)
-    if arguments.platform is not None:
-        check_can_run(str(arguments.platform))
     view = choose(arguments.format, stdout=sys.stdout, stderr=sys.stderr, env=os.environ)
     with interruptible() as interruption, opened() as everything, view as emit:
         emit, ci = in_service(emit, arguments.format)
