@@ -47,6 +47,20 @@ class Bind:
 
 
 @dataclass(frozen=True, slots=True)
+class GivenSecret:
+    """A secret with its value, which nothing but the process may get to know."""
+
+    name: str
+    """of its file in /run/secrets, which only the process's user can read"""
+    value: bytes
+    variables: tuple[str, ...]
+    """of the environment, which hold it too"""
+
+    def __repr__(self) -> str:
+        return f"GivenSecret({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """The process to run inside, with all of its surroundings: of the caller's only hard limits and niceness stay."""
 
@@ -65,6 +79,7 @@ class Process:
     limits: Limits = NO_LIMITS
     allow: tuple[str, ...] = ()
     """`host:port`, all that the network `nat` lets through; empty: everything"""
+    secrets: tuple[GivenSecret, ...] = ()
 
 
 class SharedNetwork(Protocol):
@@ -183,6 +198,10 @@ class Adapter(Protocol):
 
     def context(self, env: Mapping[str, str]) -> Mapping[str, str]:
         """Return facts about the run for the record, without secrets."""
+        ...
+
+    def hide(self, secrets: Sequence[bytes]) -> str:
+        """Return what has the service itself hide these values, once its log has it; whole lines, or nothing."""
         ...
 
     def reporter(self, env: Mapping[str, str], write: Callable[[str], None]) -> Emit:

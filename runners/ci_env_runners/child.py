@@ -5,8 +5,9 @@ wants, and reaps. *PID 1* mounts, pivots, reaps orphans, and ends everything by 
 *step* gives up its rights and becomes the user's command. None imports or looks up anything after the pivot: what lies
 there is an image's (CVE-2019-14271). Standard library only.
 
-Talks over one socket, the control: first the Spec comes in; then b"T" asks to end politely and b"K" at once, as does
-its end; out goes one line of JSON, `{"status": wait status}` or `{"failed": what, "errno": number, "kind": ...}`.
+Talks over one socket, the control: first the Spec comes in, and the values of its secrets if it has any; then b"T"
+asks to end politely and b"K" at once, as does its end; out goes one line of JSON, `{"status": wait status}` or
+`{"failed": what, "errno": number, "kind": ...}`.
 """
 
 from __future__ import annotations
@@ -26,12 +27,14 @@ from ci_env_runners.loopback import bring_up_loopback
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.process import POLITE, BadWorkdir, become, guarded, open_terminal
+from ci_env_runners.secrets import Values, lay, receive_values, with_variables
 
 
 def monitor(control: socket.socket, output: int, network: int | None = None) -> NoReturn:
     """Run one sandbox to its end. The process that calls has been forked for it, and ends here."""
     try:
         spec = from_wire(json.loads(receive(control)))
+        values: Values = receive_values(control) if spec.secrets else {}
         _unshare(spec.namespaces)
         if network is not None:
             syscalls.setns(network, syscalls.CLONE_NEWNET)
@@ -41,7 +44,7 @@ def monitor(control: socket.socket, output: int, network: int | None = None) -> 
         first = os.fork()
         if first == 0:
             os.close(_kept_open)
-            guarded(control, lambda: _first(spec, control, output, alive))
+            guarded(control, lambda: _first(spec, values, control, output, alive))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
         os.close(output)
         _watch(control, first)
@@ -77,7 +80,7 @@ def _watch(control: socket.socket, first: int) -> None:
             poll.unregister(control)
 
 
-def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
+def _first(spec: Spec, values: Values, control: socket.socket, output: int, alive: int) -> None:
     """Be PID 1: make the sandbox, start the step, outlive it, and tell how it ended.
 
     `alive` ends with the monitor: it may have been killed before this process could ask for a signal at its death.
@@ -90,6 +93,9 @@ def _first(spec: Spec, control: socket.socket, output: int, alive: int) -> None:
     if spec.namespaces & syscalls.CLONE_NEWNET:
         bring_up_loopback()
     identity = look_up(spec.user, ids=spec.ids)
+    if values:
+        lay(values, identity)
+        spec = with_variables(spec, values)
     try:
         _have_workdir(spec.workdir, identity)
     except OSError as error:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.files import explained
-from ci_env.ports import Ability, Exit, Sandbox
+from ci_env.ports import Ability, Exit, GivenSecret, Sandbox
 from ci_env_runners.ending import Reason, ended
 
 if TYPE_CHECKING:
@@ -179,7 +179,9 @@ class NamespaceRunner:
                 os.makedirs(directory, exist_ok=True)
                 os.chmod(directory, 0o755)  # noqa: S103  # it is a directory of the step's, whatever our umask
         spec = json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode()
-        return launcher.sandbox(spec, output, namespace_of(sandbox.network))
+        control = launcher.sandbox(spec, output, namespace_of(sandbox.network))
+        _hand_over(sandbox.process.secrets, control)
+        return control
 
     def _look_around(self, sandbox: Sandbox) -> Surroundings:
         from ci_env_runners import hostfs
@@ -246,6 +248,16 @@ class NamespaceRunner:
 
     def _ended(self, said: bytes, reason: Reason) -> Exit:
         return ended(said, "cancelled" if self._is_cancelled else reason, self._launched().ids.mode)
+
+
+def _hand_over(secrets: Sequence[GivenSecret], control: socket.socket) -> None:
+    """Send the values of secrets; who does not listen has said why."""
+    from ci_env_runners.control import message
+
+    if secrets:
+        values = {secret.name: secret.value.hex() for secret in secrets}
+        with suppress(BrokenPipeError, ConnectionResetError):
+            control.sendall(message(json.dumps(values).encode()))
 
 
 def _wish(control: socket.socket, wish: bytes) -> None:

@@ -131,6 +131,8 @@ class Spec(NamedTuple):
     """a filter in hexadecimal"""
     terminal: bool
     """give the process a terminal of its own"""
+    secrets: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """names of files, and of variables that hold the same; their values come in a message after this one"""
 
 
 _KINDS: dict[str, type[Op]] = {

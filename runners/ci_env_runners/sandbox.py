@@ -16,6 +16,7 @@ from ci_env.ports import Bind, Process, Sandbox
 from ci_env_runners import ops, syscalls
 from ci_env_runners.hostfs import HostImage
 from ci_env_runners.ops import Op, Spec
+from ci_env_runners.secrets import PLACE
 
 _NAMESPACES = (
     syscalls.CLONE_NEWNS
@@ -42,6 +43,7 @@ _HOST_SERVICES = ("/nix/var/nix/daemon-socket", "/nix/var/nix/gc-socket")
 """sockets of the host's daemons in what is shown of it: a read-only mount does not keep anybody from connecting"""
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
 _SHOWN = 80
+_PAGE = 4096
 _LOCAL_NAMES = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
 
 
@@ -80,6 +82,7 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
         ids=around.ids,
         seccomp=around.seccomp.hex(),
         terminal=terminal,
+        secrets=tuple((secret.name, secret.variables) for secret in process.secrets),
     )
 
 
@@ -89,6 +92,9 @@ def _refuse_null(process: Process) -> None:
         for text in texts:
             if "\0" in text:
                 raise ConfigError(f"a null character in the {what} of a step: {text[:_SHOWN]!r}")
+    for secret in process.secrets:
+        if secret.variables and b"\0" in secret.value:
+            raise ConfigError(f"a null character in the secret {secret.name}, which an environment variable is to hold")
 
 
 def upper_directories(sandbox: Sandbox, around: Surroundings) -> tuple[str, ...]:
@@ -108,6 +114,8 @@ def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> It
         yield from _host(around.host_image, sandbox, around)
     yield from _names(sandbox, around, has_own_network=has_own_network)
     yield from (_bind(bind, around) for bind in sandbox.binds)
+    if sandbox.process.secrets:
+        yield _secrets(sandbox.process)
     yield from _devices()  # from here on: what no link of an image and no bind of a user may lead to
     yield from _kernel_filesystems(has_own_network=has_own_network)
     yield from map(ops.Mask, _MASKED)
@@ -146,6 +154,11 @@ def _overlaid(image: HostImage | None) -> tuple[str, ...]:
     if image is None:
         return ()
     return tuple(name for name in image.overlaid if name not in image.mounted or name == "etc")
+
+
+def _secrets(process: Process) -> Op:
+    size = sum(len(secret.value) // _PAGE + 1 for secret in process.secrets) * _PAGE
+    return ops.Filesystem("tmpfs", PLACE, _INERT, (("mode", "0700"), ("size", str(size))))
 
 
 def _devices() -> Iterator[Op]:

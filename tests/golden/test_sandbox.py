@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ci_env.ports import Bind, Process, Rootfs, Sandbox
+from ci_env.ports import Bind, GivenSecret, Process, Rootfs, Sandbox
 from ci_env_runners.hostfs import HostImage
-from ci_env_runners.ops import Spec
+from ci_env_runners.ops import Filesystem, Spec
 from ci_env_runners.sandbox import Surroundings, plan, upper_directories
 
 FILE = Path(__file__).with_name("sandbox.txt")
@@ -31,6 +31,8 @@ ON_HOST = replace(
     rootfs=replace(IMAGE.rootfs, host=True),
     process=replace(IMAGE.process, network="host"),
 )
+SECRETS = (GivenSecret("KEY", b"-----BEGIN-----", ()), GivenSecret("TOKEN", b"hunter2", ("API_TOKEN",)))
+WITH_SECRETS = replace(IMAGE, process=replace(IMAGE.process, secrets=SECRETS))
 MACHINE = HostImage(
     links=(("bin", "usr/bin"),), overlaid=("usr", "etc", "opt"), shown=("var/lib/dpkg",), mounted=("etc", "opt")
 )
@@ -57,6 +59,14 @@ def test_operations_are_as_written() -> None:
     if os.environ.get("CI_ENV_UPDATE_GOLDEN") == "1":
         FILE.write_text(text)
     assert text == FILE.read_text()
+
+
+def test_secrets_are_a_mount_and_names() -> None:
+    spec, without = plan(WITH_SECRETS, AROUND, terminal=False), plan(IMAGE, AROUND, terminal=False)
+    (mount,) = [op for op in spec.ops if op not in without.ops]
+    assert mount == Filesystem("tmpfs", "/run/secrets", 0xE, (("mode", "0700"), ("size", "8192")))
+    assert spec.secrets == (("KEY", ()), ("TOKEN", ("API_TOKEN",)))
+    assert spec._replace(ops=without.ops, secrets=()) == without
 
 
 def test_without_layers_an_empty_directory_is_the_lowest() -> None:

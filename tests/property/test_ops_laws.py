@@ -19,6 +19,9 @@ _VALUES: dict[object, st.SearchStrategy[object]] = {
     int: st.integers(0, 2**32),
     bool: st.booleans(),
     tuple[str, ...]: st.lists(texts, max_size=3).map(tuple),
+    tuple[tuple[str, tuple[str, ...]], ...]: st.lists(
+        st.tuples(texts, st.lists(texts, max_size=2).map(tuple)), max_size=3
+    ).map(tuple),
     tuple[tuple[str, str], ...]: st.lists(st.tuples(texts, texts), max_size=3).map(tuple),
     tuple[Op, ...]: st.deferred(lambda: st.lists(operations, max_size=4).map(tuple)),
     dict[str, str]: st.dictionaries(texts, texts, max_size=3),
