@@ -32,6 +32,8 @@ class Limits:
 
 
 NO_LIMITS = Limits()
+DEFAULT_PIDS = 4096
+"""where a file gives no limit of processes: enough for builds, and not for a fork bomb to hurt the machine"""
 
 
 @dataclass(frozen=True, slots=True)

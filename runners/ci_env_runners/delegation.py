@@ -1,4 +1,4 @@
-"""Which control groups this process may make: the version in use, and what is delegated. Changes nothing that lasts.
+"""Which control groups there are, and which this process may make. Changes nothing that lasts.
 
 Sources: cgroups(7); the kernel's Documentation/admin-guide/cgroup-v2.rst, "Delegation".
 """
@@ -26,26 +26,59 @@ class Delegation:
 
 
 @dataclass(frozen=True, slots=True)
+class Hierarchy:
+    """A tree of groups, and where in it a process is."""
+
+    version: Literal["v1", "v2"]
+    controllers: frozenset[str]
+    """with those that ci-env does not use; of v2: those that the process's own group may give on"""
+    point: Path
+    """where it is mounted"""
+    own: Path
+    """the directory of the process's group"""
+
+
+@dataclass(frozen=True, slots=True)
 class _Mount:
     root: str
     point: str
     options: frozenset[str]
 
 
-def read_delegation(process: Path = Path("/proc/self")) -> Delegation:
-    """Find out by making a group and removing it again, in each hierarchy that matters to `process`."""
+def hierarchies(process: Path = Path("/proc/self")) -> tuple[Hierarchy, ...]:
+    """Return the hierarchies that `process` sees, those of v1 first."""
     mounts = _mounts(_read(process / "mountinfo"))
     groups = _groups(_read(process / "cgroup"))
-    v1 = {name: mount for name in CONTROLLERS for mount in mounts["cgroup"] if name in mount.options}
-    v1_writable = [name for name, mount in v1.items() if _can_make_group(_directory(mount, groups.get(name, "/")))]
-    v2 = [_directory(mount, groups.get("", "/")) for mount in mounts["cgroup2"]]
-    v2_writable = [directory for directory in v2 if _can_make_group(directory)]
-    v2_limits = {name for directory in v2_writable for name in _controllers(directory)}
-    return Delegation(
-        version=_version(has_v1=bool(mounts["cgroup"]), has_v2=bool(v2)),
-        limits=tuple(name for name in CONTROLLERS if name in v1_writable or name in v2_limits),
-        is_v2_writable=bool(v2_writable),
+    v1 = [(mount, next((groups[name] for name in mount.options if name in groups), "/")) for mount in mounts["cgroup"]]
+    v2 = [(mount, _directory(mount, groups.get("", "/"))) for mount in mounts["cgroup2"]]
+    return (
+        *(Hierarchy("v1", mount.options, Path(mount.point), _directory(mount, group)) for mount, group in v1),
+        *(Hierarchy("v2", frozenset(_controllers(own)), Path(mount.point), own) for mount, own in v2),
     )
+
+
+def read_delegation(process: Path = Path("/proc/self")) -> Delegation:
+    """Find out by making a group and removing it again, in each hierarchy that matters to `process`."""
+    seen = hierarchies(process)
+    relevant = [one for one in seen if one.version == "v2" or one.controllers.intersection(CONTROLLERS)]
+    writable = [one for one in relevant if can_make_group(one.own)]
+    versions = {one.version for one in seen}
+    return Delegation(
+        version=_version(has_v1="v1" in versions, has_v2="v2" in versions),
+        limits=tuple(name for name in CONTROLLERS if any(name in one.controllers for one in writable)),
+        is_v2_writable=any(one.version == "v2" for one in writable),
+    )
+
+
+def can_make_group(directory: Path) -> bool:
+    """Try whether a group can be made below the group `directory`."""
+    trial = directory / f"ci-env-trial-{os.getpid()}"
+    try:
+        trial.mkdir()
+    except OSError:
+        return False
+    trial.rmdir()
+    return True
 
 
 def _version(*, has_v1: bool, has_v2: bool) -> Version:
@@ -79,16 +112,6 @@ def _directory(mount: _Mount, group: str) -> Path:
     """Return where `group` is seen; a mount's root may be below the hierarchy's, as in a container."""
     below = os.path.relpath(group, mount.root)
     return Path(mount.point) if below.startswith("..") else Path(mount.point, below)
-
-
-def _can_make_group(directory: Path) -> bool:
-    trial = directory / f"ci-env-trial-{os.getpid()}"
-    try:
-        trial.mkdir()
-    except OSError:
-        return False
-    trial.rmdir()
-    return True
 
 
 def _controllers(directory: Path) -> list[str]:
