@@ -6,7 +6,8 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ci_env.digest import Digest
@@ -32,6 +33,10 @@ class LayerDirectory:
 
     def has(self, layer: Digest) -> bool:
         return self.layer(layer).exists()
+
+    @contextmanager
+    def reserve(self, layer: Digest) -> Generator[bool]:
+        yield not self.has(layer)
 
     def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
         temporary = self.path / "tmp"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Protocol
 
@@ -12,6 +12,7 @@ from ci_env.digest import Digest
 from ci_env.errors import ConfigError, IntegrityError
 from ci_env.events import Emit, Note, Progress
 from ci_env.frozen import dataclass
+from ci_env.oci.ahead import ReadAhead
 from ci_env.oci.document import (
     INDEX_TYPES,
     MANIFEST_TYPES,
@@ -31,6 +32,8 @@ from ci_env.oci.verify import Reader, VerifyingReader, read_all
 _MAX_INDEX_DEPTH = 4
 _MAX_MANIFESTS = 100
 _PROGRESS_INTERVAL_S = 0.1
+_LAYERS_AHEAD = 2
+_AHEAD_BYTES = 2**24  # of each of them, and of the one that is unpacked
 
 
 Stream = Callable[[], AbstractContextManager[Reader]]
@@ -42,6 +45,13 @@ class LayerPlace(Protocol):
 
     def has(self, layer: Digest) -> bool:
         """Tell whether the layer with this chain id is complete."""
+        ...
+
+    def reserve(self, layer: Digest) -> AbstractContextManager[bool]:
+        """Keep others from beginning with a missing layer inside the block, without waiting; tell whether that is so.
+
+        False: somebody else is at work on it, or it is there. The caller may unpack what it has reserved.
+        """
         ...
 
     def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
@@ -82,9 +92,12 @@ def pull(source: ImageSource, platform: Platform, place: LayerPlace, emit: Emit)
     config = parse_config(config_content, layers=len(manifest.layers), what="the image's config")
     _check_platform(config.platform, platform)
     chain = chain_ids(config.diff_ids)
-    for number, descriptor in enumerate(manifest.layers):
-        if not place.has(chain[number]):
-            _pull_layer(_Layer(chain, number, config.diff_ids[number], descriptor), source, place, emit)
+    layers = [_Layer(chain, number, config.diff_ids[number], one) for number, one in enumerate(manifest.layers)]
+    with _Ahead(source, place) as ahead:
+        for number, layer in enumerate(layers):
+            ahead.begin(layers[number + 1 : number + 1 + _LAYERS_AHEAD])
+            if not place.has(layer.id):
+                _pull_layer(layer, source, place, emit, ahead)
     place.put_blob(config_content)
     return PulledImage(place.put_blob(content), config, chain)
 
@@ -118,14 +131,71 @@ class _Layer:
     diff_id: Digest
     descriptor: Descriptor
 
+    @property
+    def id(self) -> Digest:
+        return self.chain[self.number]
 
-def _pull_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit) -> None:
+
+class _Ahead:
+    """Downloads of the next layers, begun while one is unpacked: a network's latency is paid once, not for each.
+
+    Layers are unpacked one after another, each over those below it. A download is begun only of a layer that nobody
+    else is at work on, and then nobody else begins: each blob is asked for once, whoever else pulls. Two pulls cannot
+    wait for each other: to reserve waits for nobody, and who waits for a layer does so before those above it.
+    """
+
+    def __init__(self, source: ImageSource, place: LayerPlace) -> None:
+        self._source = source
+        self._place = place
+        self._begun: dict[Digest, ExitStack] = {}
+        self._readers: dict[Digest, ReadAhead] = {}
+
+    def __enter__(self) -> _Ahead:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for stack in self._begun.values():
+            stack.close()
+
+    def begin(self, layers: Sequence[_Layer]) -> None:
+        """Begin with those that are missing. From what lies on this machine nothing is gained by it."""
+        if not self._source.worth_retrying():
+            return
+        for layer in layers:
+            if layer.id not in self._begun and not self._place.has(layer.id):
+                stack = self._begun[layer.id] = ExitStack()
+                if stack.enter_context(self._place.reserve(layer.id)):
+                    opened = self._source.blob(layer.descriptor)
+                    self._readers[layer.id] = stack.enter_context(ReadAhead(opened, limit=_AHEAD_BYTES))
+
+    @contextmanager
+    def blob(self, layer: _Layer) -> Generator[Reader]:
+        """Open the layer's content: what was begun, the first time that it is wanted."""
+        begun = self._readers.pop(layer.id, None)
+        if begun is not None:
+            try:
+                yield begun
+            finally:
+                begun.stop()
+            return
+        with self._source.blob(layer.descriptor) as stored:
+            yield stored
+
+    def done(self, layer: _Layer) -> None:
+        """Give back what was reserved."""
+        stack = self._begun.get(layer.id)
+        if stack is not None:
+            stack.close()
+
+
+def _pull_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit, ahead: _Ahead) -> None:
     """Download and unpack one layer. Content damaged on its way gets one more try, from its first byte."""
-    if not _try_layer(layer, source, place, emit, is_last_try=not source.worth_retrying()):
-        _try_layer(layer, source, place, emit, is_last_try=True)
+    if not _try_layer(layer, place, emit, ahead, is_last_try=not source.worth_retrying()):
+        _try_layer(layer, place, emit, ahead, is_last_try=True)
+    ahead.done(layer)
 
 
-def _try_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit, *, is_last_try: bool) -> bool:
+def _try_layer(layer: _Layer, place: LayerPlace, emit: Emit, ahead: _Ahead, *, is_last_try: bool) -> bool:
     """Return whether it is there; False: its content was not what was promised, and this was not the last try."""
     descriptor = layer.descriptor
     what = f"layer {descriptor.digest.algorithm}:{descriptor.digest.hex[:12]}"
@@ -133,12 +203,12 @@ def _try_layer(layer: _Layer, source: ImageSource, place: LayerPlace, emit: Emit
 
     @contextmanager
     def stream() -> Generator[Reader]:
-        with source.blob(descriptor) as stored:
+        with ahead.blob(layer) as stored:
             opened.append(VerifyingReader(stored, descriptor.digest, descriptor.size, what=what))
             yield _ProgressReader(opened[0], what, descriptor.size, emit)
 
     try:
-        warnings = place.unpack(layer.chain[layer.number], layer.chain[: layer.number], layer.diff_id, stream)
+        warnings = place.unpack(layer.id, layer.chain[: layer.number], layer.diff_id, stream)
     except IntegrityError:
         if any(verified.failed for verified in opened) and not is_last_try:
             return False

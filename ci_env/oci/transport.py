@@ -8,6 +8,7 @@ from __future__ import annotations
 import email.utils
 import random
 import ssl
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -41,6 +42,7 @@ _UNREACHABLE_TRIES = 2
 _MAX_PAUSE_S = 60.0
 _DEADLINE_S = 300.0
 _PIECE = 2**18
+_CONNECTIONS = 3  # that are kept for the next request to a host
 _TIMEOUT = urllib3.Timeout(connect=15, read=60)
 
 
@@ -96,7 +98,7 @@ class Answer:
 
 
 class Transport:
-    """Sends requests. A context manager: it keeps connections open."""
+    """Sends requests, of several threads at a time. A context manager: it keeps connections open."""
 
     def __init__(
         self,
@@ -109,6 +111,7 @@ class Transport:
         self._now = now
         self._certificates = certificates
         self._pools: dict[tuple[str, str | None, Path | None], urllib3.PoolManager] = {}
+        self._lock = threading.Lock()
 
     def __enter__(self) -> Transport:
         return self
@@ -230,9 +233,10 @@ class Transport:
         """Return the connections for a URL: those to a host with certificates of its own are apart."""
         scheme = urlsplit(url).scheme
         key = (scheme, _proxy(url), own_certificates(url, self._certificates))
-        if key not in self._pools:
-            self._pools[key] = _new_pool(key[1], tls_context(key[2]) if scheme == "https" else None)
-        return self._pools[key]
+        with self._lock:
+            if key not in self._pools:
+                self._pools[key] = _new_pool(key[1], tls_context(key[2]) if scheme == "https" else None)
+            return self._pools[key]
 
 
 class _NoAnswerError(Exception):
@@ -261,12 +265,12 @@ def _proxy(url: str) -> str | None:
 
 def _new_pool(proxy: str | None, context: ssl.SSLContext | None) -> urllib3.PoolManager:
     if proxy is None:
-        return urllib3.PoolManager(ssl_context=context)
+        return urllib3.PoolManager(maxsize=_CONNECTIONS, ssl_context=context)
     address = urlsplit(proxy if "://" in proxy else f"http://{proxy}")
     login, _, place = address.netloc.rpartition("@")
     headers = urllib3.make_headers(proxy_basic_auth=unquote(login)) if login else None
     plain = urlunsplit((address.scheme, place, "", "", ""))
-    return urllib3.ProxyManager(plain, proxy_headers=headers, ssl_context=context)
+    return urllib3.ProxyManager(plain, maxsize=_CONNECTIONS, proxy_headers=headers, ssl_context=context)
 
 
 def _redirected(url: str, location: str) -> str:

@@ -11,7 +11,7 @@ import errno
 import functools
 import itertools
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,6 +57,7 @@ class Layers:
         self._blobs = Blobs(store, uses)
         self._numbers = itertools.count()
         self._unsealed: set[Digest] = set()
+        self._reserved: set[Digest] = set()
 
     def directory(self, layer: Digest) -> Path:
         """Return where the layer is, or would be."""
@@ -129,9 +130,21 @@ class Layers:
                     self._replace(staging, layer)
                 self._unsealed.add(layer)
 
+    @contextmanager
+    def reserve(self, layer: Digest) -> Generator[bool]:
+        """Keep others from beginning to unpack a layer that is missing. See LayerPlace."""
+        with exclusive(self._lock_file(layer), wait=False) as is_free:
+            is_ours = is_free and not self.has(layer)
+            if is_ours:
+                self._reserved.add(layer)
+            try:
+                yield is_ours
+            finally:
+                self._reserved.discard(layer)
+
     def unpack(self, layer: Digest, parents: tuple[Digest, ...], diff_id: Digest, stream: Stream) -> tuple[str, ...]:
         """Unpack a layer of an image; return warnings. Sealed when it returns. See LayerPlace."""
-        with self._lock(layer):
+        with nullcontext() if layer in self._reserved else self._lock(layer):
             if self.has(layer):
                 return ()
             with self._unfinished() as staging:
@@ -217,8 +230,11 @@ class Layers:
 
     @contextmanager
     def _lock(self, layer: Digest) -> Generator[None]:
-        with exclusive(self._store.locks / f"layer-{layer.hex}.lock", wait=True):
+        with exclusive(self._lock_file(layer), wait=True):
             yield
+
+    def _lock_file(self, layer: Digest) -> Path:
+        return self._store.locks / f"layer-{layer.hex}.lock"
 
     @contextmanager
     def _unfinished(self) -> Generator[Path]:

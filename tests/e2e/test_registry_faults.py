@@ -6,8 +6,9 @@ import email.utils
 import json
 import re
 import socket
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -109,6 +110,46 @@ def test_an_image_that_shares_layers_costs_what_is_new(puller: Puller) -> None:
     registry = puller.pull_from(serving(more))
     new = [f"/v2/team/app/blobs/{sha256(blob)}" for blob in (more.config, more.layers[1])]
     assert registry.paths() == ["/v2/team/app/manifests/1", *new]
+
+
+def test_a_network_that_is_slow_is_waited_for_once(puller: Puller) -> None:
+    """Three layers are asked for at a time, as the server sees it; never more."""
+    content = image([tar([f(f"file {number}", str(number))]) for number in range(6)])
+    normal, lock = serving(content), threading.Lock()
+    now, most = 0, 0
+
+    def behave(request: Request) -> Response:
+        nonlocal now, most
+        if not any(request.path.endswith(sha256(layer)) for layer in content.layers):
+            return normal(request)
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.3)
+        with lock:
+            now -= 1
+        return normal(request)
+
+    registry = puller.pull_from(behave)
+    assert most == 3
+    assert puller.place.unpacked == [*pulled_chain(content)]
+    assert len(registry.requests) == 2 + len(content.layers)
+
+
+def pulled_chain(content: Image) -> Iterator[str]:
+    chain = ""
+    for diff_id in content.diff_ids:
+        chain = sha256(f"{chain} {diff_id}".encode()) if chain else diff_id
+        yield chain
+
+
+def test_what_is_wrong_with_a_layer_is_told_where_it_is_wanted(puller: Puller) -> None:
+    content = image([tar([f(f"file {number}")]) for number in range(3)])
+    normal = serving(content)
+    gone = sha256(content.layers[2])
+    with pytest.raises(RegistryError, match="but not its layer"):
+        puller.pull_from(lambda request: Response(404) if request.path.endswith(gone) else normal(request))
+    assert puller.place.unpacked == [*pulled_chain(content)][:2]
 
 
 def test_identity_is_asked_for(puller: Puller) -> None:

@@ -330,6 +330,21 @@ def test_what_became_complete_meanwhile_is_not_opened(layers: Layers) -> None:
     assert (layers.directory(LAYER) / "root" / "etc" / "motd").exists()
 
 
+def test_what_is_reserved_nobody_else_begins_with(layers: Layers, store: Store, tmp_path: Path) -> None:
+    another = layers_of(store, tmp_path)
+    with layers.reserve(LAYER) as is_ours, another.reserve(LAYER) as is_theirs:
+        assert (is_ours, is_theirs) == (True, False)
+        waiting = threading.Thread(target=another.unpack, args=(LAYER, (), Digest.of(CONTENT), never))
+        waiting.start()
+        layers.unpack(LAYER, (), Digest.of(CONTENT), lambda: io.BytesIO(CONTENT))
+    waiting.join(20)
+    assert not waiting.is_alive()
+    with layers.reserve(LAYER) as is_ours:
+        assert not is_ours, "it is there"
+    with another.reserve(OTHER) as is_theirs:
+        assert is_theirs
+
+
 def test_a_layer_of_another_digest_is_not_one(layers: Layers, store: Store) -> None:
     with pytest.raises(IntegrityError):
         layers.unpack(LAYER, (), Digest.of(b"other"), lambda: io.BytesIO(CONTENT))
