@@ -115,6 +115,20 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
+class Visit:
+    """A command that joins a sandbox while its process runs. None: as for that process."""
+
+    argv: tuple[str, ...]
+    env: Mapping[str, str]
+    """added to the process's, or in place of it"""
+    user: str | None
+    workdir: str | None
+    """must be there"""
+    has_terminal: bool
+    """it gets a terminal of the sandbox's own; else pipes"""
+
+
+@dataclass(frozen=True, slots=True)
 class Ability:
     """One thing a host can or cannot do, for `ci-env doctor`."""
 
@@ -168,6 +182,26 @@ class Runner(Protocol):
         """End all that runs: ask politely and kill after a grace period, or kill `now`. Later calls end at once."""
         ...
 
+    def pause(self) -> None:
+        """Have all that runs stand still, and start no more sandboxes, until `resume` or `cancel`."""
+        ...
+
+    def resume(self) -> None:
+        """Have all go on."""
+        ...
+
+    def clock(self) -> float:
+        """Return seconds since some moment, without those of pauses: what time limits are measured by."""
+        ...
+
+    def join(self, sandbox: Sandbox, visit: Visit) -> int:
+        """Start a command in all namespaces of `sandbox`, which runs, and with no more rights than its process.
+
+        Returns a descriptor, the caller's, for `RunnerFactory.attend`, in whatever process of the same user. The
+        command ends with that descriptor, and with the sandbox. ConfigError where the sandbox has ended.
+        """
+        ...
+
     def measures(self) -> tuple[str, ...]:
         """Return the isolation measures in force, as short names, for the record."""
         ...
@@ -178,6 +212,13 @@ class RunnerFactory(Protocol):
 
     def open(self, store: Path) -> AbstractContextManager[Runner]:
         """Return a runner for rootfs whose directories lie below `store`."""
+        ...
+
+    def attend(self, visitor: int) -> Exit:
+        """Join this process's streams, or its terminal, to a command of `Runner.join`, pass on signals, to its end.
+
+        Takes over `visitor`. The reason is `cancelled` where the command has ended with its sandbox.
+        """
         ...
 
     def abilities(self, store: Path | None = None) -> tuple[Ability, ...]:

@@ -6,7 +6,8 @@ wants, and reaps. *PID 1* mounts, pivots, reaps orphans, and ends everything by 
 there is an image's (CVE-2019-14271). Standard library only.
 
 Talks over one socket, the control: first the Spec comes in, and the values of its secrets if it has any; then b"T"
-asks to end politely and b"K" at once, as does its end; out goes one line of JSON, `{"status": wait status}` or
+asks to end politely and b"K" at once, as does its end; b"S" and b"C" have all inside stop and go on; b"J" brings a
+visitor (visits.py) as two descriptors. Out goes one line of JSON, `{"status": wait status}` or
 `{"failed": what, "errno": number, "kind": ...}`.
 """
 
@@ -24,6 +25,7 @@ from ci_env_runners import syscalls
 from ci_env_runners.control import not_started, receive, tell
 from ci_env_runners.identity import Identity, look_up
 from ci_env_runners.loopback import bring_up_loopback
+from ci_env_runners.monitor import watch
 from ci_env_runners.mounts import Failed, build
 from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.process import POLITE, BadWorkdir, become, guarded, open_terminal
@@ -40,14 +42,17 @@ def monitor(control: socket.socket, output: int, network: int | None = None) -> 
             syscalls.setns(network, syscalls.CLONE_NEWNET)
             os.close(network)
         alive, _kept_open = os.pipe()
+        begun, beginning = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
         if first == 0:
             os.close(_kept_open)
-            guarded(control, lambda: _first(spec, values, control, output, alive))
+            begun.close()
+            guarded(control, lambda: _first(spec, values, control, output, alive, beginning))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
         os.close(output)
-        _watch(control, first)
+        beginning.close()
+        watch(control, first, with_variables(spec, values), begun)
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "namespace"})
     except OSError as error:
@@ -63,27 +68,13 @@ def _unshare(namespaces: int) -> None:
         raise Failed("make the namespaces of a sandbox", error) from error
 
 
-def _watch(control: socket.socket, first: int) -> None:
-    """Pass on the caller's wishes until PID 1 has ended, and with it everything in its namespace."""
-    ended = os.pidfd_open(first)
-    poll = select.poll()
-    poll.register(control, select.POLLIN)
-    poll.register(ended, select.POLLIN)
-    while True:
-        ready = {descriptor for descriptor, _ in poll.poll()}
-        if ended in ready:
-            os.waitpid(first, 0)
-            return
-        wish = control.recv(1)
-        signal.pidfd_send_signal(ended, signal.SIGTERM if wish == b"T" else signal.SIGKILL)
-        if wish != b"T":
-            poll.unregister(control)
-
-
-def _first(spec: Spec, values: Values, control: socket.socket, output: int, alive: int) -> None:
+def _first(
+    spec: Spec, values: Values, control: socket.socket, output: int, alive: int, beginning: socket.socket
+) -> None:
     """Be PID 1: make the sandbox, start the step, outlive it, and tell how it ended.
 
-    `alive` ends with the monitor: it may have been killed before this process could ask for a signal at its death.
+    `alive` ends with the monitor: it may have been killed before this process could ask for a signal at its death. What
+    is told to `beginning` is that there is a step, and its root the root of this mount namespace.
     """
     syscalls.set_parent_death_signal(signal.SIGKILL)
     if select.select([alive], [], [], 0)[0]:
@@ -106,6 +97,7 @@ def _first(spec: Spec, values: Values, control: socket.socket, output: int, aliv
     step = os.fork()
     if step == 0:
         guarded(control, lambda: become(spec, identity, (_stdin(spec, output), output, output)))
+    _say_begun(beginning)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
     if not spec.terminal:  # a terminal would hang up as soon as the step closes its own, before it ends
         os.close(output)
@@ -114,6 +106,14 @@ def _first(spec: Spec, values: Values, control: socket.socket, output: int, aliv
         if ended == step:
             tell(control, {"status": status})
             return
+
+
+def _say_begun(beginning: socket.socket) -> None:
+    """Tell the monitor, with this process's control group namespace, which it cannot get at by itself."""
+    groups = os.open("/proc/self/ns/cgroup", os.O_RDONLY | os.O_CLOEXEC)
+    socket.send_fds(beginning, [b"."], [groups])
+    os.close(groups)
+    beginning.close()
 
 
 def _pass_on(number: int, _frame: object) -> None:

@@ -16,9 +16,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci_env.errors import ConfigError
 from ci_env.files import explained
-from ci_env.ports import Ability, Exit, GivenSecret, Sandbox
+from ci_env.ports import Ability, Exit, GivenSecret, Sandbox, Visit
 from ci_env_runners.ending import Reason, ended
+from ci_env_runners.pausing import Clock
 
 if TYPE_CHECKING:
     from ci_env.digest import Digest
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 GRACE_S = 10
 _PIECE = 65536
 _TICK_MS = 500
+_PAUSE_S = 0.05
 _MEASURES = (
     *("user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "uts-namespace", "ipc-namespace"),
     *("cgroup-namespace", "pivot-root", "capabilities", "no-new-privs", "seccomp"),
@@ -61,6 +64,13 @@ def host_fingerprint() -> Digest:
     return hostfs.fingerprint()
 
 
+def attend(visitor: int) -> Exit:
+    """Follow a visitor to its end, see ports.RunnerFactory."""
+    from ci_env_runners import attending
+
+    return attending.attend(visitor)
+
+
 class NamespaceRunner:
     """Runs sandboxes through one launcher, which is started by the first call that needs it."""
 
@@ -68,12 +78,15 @@ class NamespaceRunner:
         self._store = store
         self._lock = threading.Lock()
         self._launcher: Launcher | None = None
-        self._running: set[socket.socket] = set()
+        self._running: dict[Path, socket.socket] = {}
+        """controls, by the directory that the sandbox writes to"""
+        self._clock = Clock()
         self._is_cancelled = False
         self._kill_at = 0.0
 
     def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
         """Run to the end, see ports.Runner."""
+        self._await_resumption()
         reader, writer = os.pipe()
         os.fchmod(writer, 0o666)  # the step, another user, may open it again as /dev/stdout
         try:
@@ -83,7 +96,7 @@ class NamespaceRunner:
             raise
         finally:
             os.close(writer)
-        with control, self._known(control):
+        with control, self._known(sandbox, control):
             try:
                 return self._follow(control, reader, output, sandbox.process.timeout_s)
             finally:
@@ -93,7 +106,7 @@ class NamespaceRunner:
         """Run with the caller's terminal, see ports.Runner."""
         from ci_env_runners.terminal import converse, receive_terminal
 
-        with self._start(sandbox, None, terminal=True) as control, self._known(control):
+        with self._start(sandbox, None, terminal=True) as control, self._known(sandbox, control):
             master, said = receive_terminal(control)
             if master is not None:
                 try:
@@ -133,8 +146,38 @@ class NamespaceRunner:
         """End all that runs. Only sets things: what waits for a process looks at them twice a second at least."""
         self._kill_at = time.monotonic() + (0 if now else GRACE_S)
         self._is_cancelled = True
-        for control in tuple(self._running):
+        self.resume()
+        for control in tuple(self._running.values()):
             _wish(control, b"K" if now else b"T")
+
+    def pause(self) -> None:
+        """Have all stand still, see ports.Runner."""
+        self._clock.stop()
+        for control in tuple(self._running.values()):
+            _wish(control, b"S")
+
+    def resume(self) -> None:
+        """Have all go on, see ports.Runner."""
+        if self._clock.is_stopped:
+            self._clock.go_on()  # first: a sandbox that begins now looks once more (_known)
+            for control in tuple(self._running.values()):
+                _wish(control, b"C")
+
+    def clock(self) -> float:
+        """Return the time without pauses, see ports.Runner."""
+        return self._clock.now()
+
+    def join(self, sandbox: Sandbox, visit: Visit) -> int:
+        """Start a visitor, see ports.Runner."""
+        from ci_env_runners.visiting import order
+
+        control = self._running.get(sandbox.rootfs.upper)
+        if control is None:
+            raise ConfigError("the step has ended meanwhile", hint="`ci-env ps` shows what runs")
+        ours, theirs = socket.socketpair()
+        with theirs, order(visit) as descriptor, suppress(OSError):  # it ends just now: who attends is told
+            socket.send_fds(control, [b"J"], [theirs.fileno(), descriptor])
+        return ours.detach()
 
     def measures(self) -> tuple[str, ...]:
         """Return what is in force."""
@@ -201,15 +244,19 @@ class NamespaceRunner:
         )
 
     @contextmanager
-    def _known(self, control: socket.socket) -> Generator[None]:
+    def _known(self, sandbox: Sandbox, control: socket.socket) -> Generator[None]:
         """Have `cancel` reach the sandbox inside the block; it has ended after it."""
-        self._running.add(control)
+        self._running[sandbox.rootfs.upper] = control
+        if self._clock.is_stopped:
+            _wish(control, b"S")
+            if not self._clock.is_stopped:
+                _wish(control, b"C")
         if self._is_cancelled:
             _wish(control, b"K")
         try:
             yield
         finally:
-            self._running.discard(control)
+            del self._running[sandbox.rootfs.upper]
             _wish(control, b"K")
             while _heard(control):  # to its end, which is that of everything inside
                 pass
@@ -218,7 +265,7 @@ class NamespaceRunner:
         self, control: socket.socket, reader: int, output: Callable[[bytes], None], timeout_s: int | None
     ) -> Exit:
         """Pass on what the step writes until it, and everything that it has started, has ended."""
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = None if timeout_s is None else self._clock.now() + timeout_s
         said = b""
         reason: Reason = "exit"
         poll = select.poll()
@@ -235,11 +282,16 @@ class NamespaceRunner:
                     output(piece)
                 else:
                     said += piece
-            if deadline is not None and time.monotonic() >= deadline and not said:
+            if deadline is not None and self._clock.now() >= deadline and not said:
                 reason, deadline = "timeout", None
                 _wish(control, b"K")
             self._end_if_cancelled(control)
         return self._ended(said, reason)
+
+    def _await_resumption(self) -> None:
+        """Start nothing during a pause. Waits without a lock, since `cancel` may come in a signal handler."""
+        while self._clock.is_stopped:
+            time.sleep(_PAUSE_S)
 
     def _end_if_cancelled(self, control: socket.socket) -> None:
         """Kill what has been asked to end and has not done so in time."""

@@ -91,8 +91,8 @@ def become(spec: Spec, identity: Identity, streams: Streams) -> None:
     os.setsid()
     if spec.terminal:
         fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
-    for number, descriptor in enumerate(streams):
-        os.dup2(descriptor, number)
+    for target, descriptor in enumerate(streams):
+        os.dup2(descriptor, target)
     _enter_workdir(spec.workdir)
     os.umask(spec.umask)
     env = {"HOME": identity.home, **spec.env}
@@ -104,12 +104,14 @@ def become(spec: Spec, identity: Identity, streams: Streams) -> None:
 
 def _enter_workdir(path: str) -> None:
     """Change to it, and see that it lies below the root: a descriptor left open may lead out (CVE-2024-21626)."""
-    directory = syscalls.openat2(
-        syscalls.AT_FDCWD, path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, 0, syscalls.RESOLVE_NO_MAGICLINKS
-    )
-    os.fchdir(directory)
-    os.close(directory)
-    os.getcwd()
+    flags = os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC
+    try:
+        directory = syscalls.openat2(syscalls.AT_FDCWD, path, flags, 0, syscalls.RESOLVE_NO_MAGICLINKS)
+        os.fchdir(directory)
+        os.close(directory)
+        os.getcwd()
+    except OSError as error:
+        raise BadWorkdir(path, error) from error
 
 
 def _execute(argv: tuple[str, ...], env: dict[str, str], path: str) -> int:
