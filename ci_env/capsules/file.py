@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from ci_env.capsules.file_write import DIRECTORIES, LAYOUT, MAX_BLOB_BYTES
 from ci_env.capsules.frames import frame_length
+from ci_env.capsules.reading import Pieces
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError, IntegrityError
 from ci_env.files import explained
@@ -101,7 +102,7 @@ class CapsuleFile:
     @contextmanager
     def blob(self, descriptor: Descriptor) -> Generator[Reader]:
         """Open a blob; whoever reads it compares it with the descriptor."""
-        yield _Pieces(self._content(self._member(b"blobs/sha256/" + descriptor.digest.hex.encode())))
+        yield Pieces(self._content(self._member(b"blobs/sha256/" + descriptor.digest.hex.encode())))
 
     def worth_retrying(self) -> bool:
         return False
@@ -169,7 +170,7 @@ class CapsuleFile:
     def _plain(self, start: int, length: int, size: int) -> Iterator[bytes]:
         """Yield the content of a frame, which is to be at most `size` bytes; of a larger one, no more than a piece."""
         left = size
-        stored = _Pieces(self._pieces(start, length))
+        stored = Pieces(self._pieces(start, length))
         try:
             for piece in decompress(stored):
                 left -= len(piece)
@@ -202,17 +203,3 @@ class CapsuleFile:
 
     def _damaged(self, why: str) -> IntegrityError:
         return IntegrityError(f"{self.path} is damaged: {why}", hint="ask for the file again")
-
-
-class _Pieces:
-    """Reads from pieces as they come."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._piece = memoryview(b"")
-
-    def read(self, size: int, /) -> bytes:
-        if not self._piece:
-            self._piece = memoryview(next(self._pieces, b""))
-        taken, self._piece = self._piece[:size], self._piece[size:]
-        return bytes(taken)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -53,7 +55,7 @@ class CapsuleWriter:
             raise ConfigError(f"cannot write the capsule {path}: it {why}", hint="name a file in an existing directory")
         self._path = path
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-        self._max_bytes = max_bytes
+        self._limit_bytes = self._max_bytes = max_bytes
         self._names: set[str] = set()
 
     def __enter__(self) -> Self:
@@ -61,14 +63,14 @@ class CapsuleWriter:
             self._file: BinaryIO = open(self._temporary, "wb")  # closed when the block ends
             self._put("oci-layout", LAYOUT)
             for name in DIRECTORIES:
-                self._compress(_header(name.decode() + "/", "directory", 0))
+                _compress(_header(name.decode() + "/", "directory", 0), self._write)
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
         try:
             with explained("write", self._path), self._file:
                 if kind is None:
-                    self._compress(END)
+                    _compress(END, self._write)
                     self._file.flush()
                     os.fsync(self._file.fileno())
                     self._temporary.rename(self._path)
@@ -108,6 +110,16 @@ class CapsuleWriter:
                 self._name_last(start, added)
         return added
 
+    @contextmanager
+    def room(self, content: bytes) -> Generator[None]:
+        """Keep room in the file for a blob like `content`, which is added after the block."""
+        if self._limit_bytes is not None:
+            pieces: list[bytes] = []
+            _compress(content, pieces.append)
+            self._max_bytes = self._limit_bytes - sum(map(len, pieces)) - BLOCK
+        yield
+        self._max_bytes = self._limit_bytes
+
     def finish(self, manifest: bytes, kind: str) -> None:
         """Add the manifest, and the index that names it, whatever the size."""
         self._max_bytes = None
@@ -130,27 +142,30 @@ class CapsuleWriter:
             return
         start = self._file.tell()
         try:
-            self._compress(_header(name, "file", len(content)))
+            _compress(_header(name, "file", len(content)), self._write)
             if content:
-                self._compress(content + padding(len(content)))
+                _compress(content + padding(len(content)), self._write)
         except TooLarge:
             self._take_back(start)
             raise
         self._names.add(name)
 
-    def _compress(self, content: bytes) -> None:
-        frame = Compressor(self._write)
-        frame.put(content)
-        frame.end()
-
     def _write(self, piece: bytes) -> None:
         self._file.write(piece)
         if self._max_bytes is not None and self._file.tell() > self._max_bytes:
-            raise TooLarge(f"the capsule would be larger than {self._max_bytes} bytes", hint="allow more by --max-size")
+            raise TooLarge(
+                f"the capsule would be larger than {self._limit_bytes} bytes", hint="allow more by --max-size"
+            )
 
     def _take_back(self, start: int) -> None:
         self._file.seek(start)
         self._file.truncate()
+
+
+def _compress(content: bytes, write: Callable[[bytes], object]) -> None:
+    frame = Compressor(write)
+    frame.put(content)
+    frame.end()
 
 
 def _name(blob: Digest) -> str:

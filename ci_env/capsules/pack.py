@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ci_env import codec
 from ci_env.capsule import form
-from ci_env.capsule.form import Base, Capsule, Content, LayerPart
+from ci_env.capsule.form import Base, Capsule, Content, ContentKind, LayerPart
 from ci_env.capsule.record import Record, StepRecord
 from ci_env.capsule.stacks import Stacked, kept_contents, stacked_layers
 from ci_env.capsules.bases import Known, find_bases
 from ci_env.capsules.file_write import Added, CapsuleWriter, TooLarge
+from ci_env.capsules.hiding import hidden, hidden_tar, hide
+from ci_env.capsules.reading import Pieces
 from ci_env.capsules.shelf import Shelf
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.events import Note
 from ci_env.frozen import dataclass
+from ci_env.mask import Mask
 from ci_env.oci.packing import packed
 
 
@@ -29,6 +32,11 @@ class Wish:
     """images that a registry has are inside all the same"""
     max_bytes: int | None = None
     """no larger than this, give or take a few hundred: what a replay can do without is left out"""
+    secrets: tuple[bytes, ...] = ()
+    """values that may be in no form in it"""
+
+    def __repr__(self) -> str:
+        return f"Wish({self.is_self_contained}, {self.max_bytes}, {len(self.secrets)} secrets)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,17 @@ def pack(record: Record, path: Path, shelf: Shelf, wish: Wish) -> Packed:
     ConfigError where it would be too large, where no archive can hold a layer, or where what a replay needs is gone.
     """
     with CapsuleWriter(path, max_bytes=wish.max_bytes) as writer:
-        packer = _Packer(record, shelf, writer)
+        packer = _Packer(record, shelf, writer, wish.secrets)
         capsule = packer.pack(is_self_contained=wish.is_self_contained)
         writer.finish(form.write(capsule), form.KIND)
     return Packed(capsule, path.stat().st_size, tuple(packer.left_out))
 
 
 class _Packer:
-    def __init__(self, record: Record, shelf: Shelf, writer: CapsuleWriter) -> None:
+    def __init__(self, record: Record, shelf: Shelf, writer: CapsuleWriter, secrets: Sequence[bytes]) -> None:
         self._record = record
+        self._secrets = secrets
+        self._mask = Mask(secrets)
         self._shelf = shelf
         self._writer = writer
         self._failed = _first_failed(record)
@@ -65,23 +75,28 @@ class _Packer:
         stacked = stacked_layers(self._record)
         wanted = [one.layer for one in stacked]
         known = () if is_self_contained else find_bases(self._shelf.images, self._shelf.blobs, wanted)
-        content = codec.dumps(self._record)
+        there = {layer for image in known for layer in image.chain}
+        seen = frozenset(wanted if self._failed is None else self._failed.before)
+        compared = self._failed.output if self._failed else None
+        with self._writer.room(codec.dumps(self._record)):
+            bases = tuple(self._add_base(image) for image in known)
+            layers = [*self._add_layers([one for one in stacked if one.layer in seen], there, is_needed=True)]
+            contents = dict(self._add_contents([one for one in kept_contents(self._record) if one[1] == compared]))
+            layers += self._add_layers([one for one in stacked if one.layer not in seen], there, is_needed=False)
+            contents |= self._add_contents([one for one in kept_contents(self._record) if one[1] != compared])
+        content = codec.dumps(hide(self._record, self._mask, {old: new.blob.digest for old, new in contents.items()}))
         if len(content) > form.MAX_RECORD_BYTES:
             raise ConfigError(f"the record of run {self._record.run_id} is too large for a capsule")
         self._writer.add(content)
-        bases = tuple(self._add_base(image) for image in known)
-        layers = tuple(self._add_layers(stacked, {layer for image in known for layer in image.chain}))
-        contents = tuple(self._add_contents())
-        return Capsule(form.record_blob(content), bases, layers, contents)
+        return Capsule(form.record_blob(content), bases, tuple(layers), tuple(contents.values()))
 
     def _add_base(self, known: Known) -> Base:
         self._writer.add(known.manifest)
         self._writer.add(known.config)
         return known.base
 
-    def _add_layers(self, stacked: tuple[Stacked, ...], there: set[Digest]) -> Iterator[LayerPart]:
+    def _add_layers(self, stacked: Sequence[Stacked], there: set[Digest], *, is_needed: bool) -> Iterator[LayerPart]:
         """Add the layers that are in the store, and lie on layers that are `there`: in the capsule, or elsewhere."""
-        seen = frozenset(self._failed.before) if self._failed else frozenset[Digest]()
         for one in stacked:
             if one.layer in there:
                 continue
@@ -90,10 +105,10 @@ class _Packer:
                     yield from self._add_layer(one)
                     there.add(one.layer)
                 except TooLarge:
-                    if one.layer in seen or self._failed is None:
+                    if is_needed:
                         raise
                     self.left_out.append("the state that a step has left")
-            elif one.layer in seen:
+            elif is_needed and self._failed is not None:
                 raise ConfigError(
                     f"run {self._record.run_id} cannot be packed: layers that its failed step saw are gone",
                     hint="run the pipeline again",
@@ -104,31 +119,32 @@ class _Packer:
         return [self._add_part(one, directory, part) for part in _parts(directory)]
 
     def _add_part(self, one: Stacked, directory: Path, part: str) -> LayerPart:
-        with packed(self._shelf.as_owner, directory, part) as archive:
+        with packed(self._shelf.as_owner, directory, part, secrets=self._secrets) as archive:
             added = self._writer.add_all(archive)
         for warning in archive.warnings:
             self._shelf.emit(Note("warning", f"the capsule of run {self._record.run_id}: {warning}"))
-        return LayerPart(one.layer, part, one.is_source, 0, form.layer_blob(added.digest, added.size))
+        return LayerPart(one.layer, part, one.is_source, archive.redacted, form.layer_blob(added.digest, added.size))
 
-    def _add_contents(self) -> Iterator[Content]:
-        """Add logs and artifacts, first the log that a replay is compared with."""
-        compared = self._failed.output if self._failed else None
-        contents = kept_contents(self._record)
-        for kind, digest in sorted(contents, key=lambda content: (content[1] != compared, content[0] != "log")):
+    def _add_contents(self, wanted: Sequence[tuple[ContentKind, Digest]]) -> Iterator[tuple[Digest, Content]]:
+        """Add logs and artifacts, as far as they are there. Yield them by the names that they have here."""
+        for kind, digest in sorted(wanted, key=lambda one: one[0] != "log"):
             if not self._shelf.blobs.has(digest):
                 continue
             try:
-                added = self._add_blob(digest)
+                added = self._add_content(kind, digest)
             except TooLarge:
-                if digest == compared:
+                if self._failed and digest == self._failed.output:
                     raise
                 self.left_out.append("a log" if kind == "log" else "artifacts")
-                continue
-            yield Content(kind, form.content_blob(kind, added.digest, added.size))
+            else:
+                yield digest, Content(kind, form.content_blob(kind, added.digest, added.size))
 
-    def _add_blob(self, digest: Digest) -> Added:
+    def _add_content(self, kind: ContentKind, digest: Digest) -> Added:
         with self._shelf.blobs.open(digest) as file:
-            return self._writer.add_all(file)
+            if not self._secrets:
+                return self._writer.add_all(file)
+            is_tar = kind == "artifacts"
+            return self._writer.add_all(Pieces((hidden_tar if is_tar else hidden)(file, self._mask)))
 
 
 def _first_failed(record: Record) -> StepRecord | None:

@@ -2,8 +2,9 @@
 
 PART, `root` or `host/NAME`, is the only one of its directories to be packed, as if it were the whole layer. A program
 of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). The archive depends on the
-layer alone: entries are sorted, and each file comes at the first of its names. Writes pieces of the archive to stdout,
-each after its length in 4 bytes, big-endian; then length 0 and one line of JSON: `warnings`; or `error` with `kind`
+layer alone: entries are sorted, and each file comes at the first of its names. Reads values that no archive may hold
+from stdin, each after its length in 4 bytes, big-endian. Writes pieces of the archive to stdout in the same form; then
+length 0 and one line of JSON: `warnings` and `redacted`, how many files had such a value; or `error` with `kind`
 (`config` or `host`), `message` and `hint`, and what came before is no archive. packing.py is the other end.
 """
 
@@ -21,6 +22,8 @@ from pathlib import Path
 
 from ci_env.errors import CiEnvError, ConfigError, HostError
 from ci_env.files import explained
+from ci_env.frozen import dataclass, replace
+from ci_env.mask import Mask
 from ci_env.oci.metadata import is_opaque, is_whiteout, packed_xattrs
 from ci_env.oci.tar import Entry, Kind
 from ci_env.oci.tar_header import shown
@@ -29,6 +32,7 @@ from ci_env.oci.tar_write import END, header, padding
 _WHITEOUT = b".wh."
 _OPAQUE = b".wh..wh..opq"
 _PIECE = 2**20
+_LENGTH = struct.Struct(">I")
 _NOTHING: Mapping[bytes, Path] = {}
 _MAX_PATH_BYTES = 4096  # as in what we read
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -51,31 +55,54 @@ def main(argv: Sequence[str]) -> int:
     pieces = _Pieces(1)
     try:
         with explained("pack the layer", Path(layer)):
-            answer: dict[str, object] = {"warnings": list(pack(Path(layer), pieces.put, part=part))}
+            found = pack(Path(layer), pieces.put, part=part, secrets=_secrets())
         pieces.flush()
+        answer: dict[str, object] = {"warnings": list(found.warnings), "redacted": found.redacted}
     except BrokenPipeError:
         return 1  # nobody wants it any more
     except CiEnvError as error:
         kind = "config" if isinstance(error, ConfigError) else "host"
         answer = {"error": {"kind": kind, "message": error.message, "hint": error.hint}}
-    os.write(1, struct.pack(">I", 0) + json.dumps(answer).encode() + b"\n")
+    os.write(1, _LENGTH.pack(0) + json.dumps(answer).encode() + b"\n")
     return 1 if "error" in answer else 0
 
 
-def pack(layer: Path, put: Callable[[bytes], None], *, part: str | None = None) -> tuple[str, ...]:
-    """Give the archive of a layer directory, or of one `part` of it, to `put`, in pieces; return warnings.
+def _secrets() -> tuple[bytes, ...]:
+    """Return what stdin holds."""
+    found: list[bytes] = []
+    with open(0, "rb", closefd=False) as stdin:
+        while length := stdin.read(_LENGTH.size):
+            found.append(stdin.read(*_LENGTH.unpack(length)))
+    return tuple(found)
 
-    ConfigError for a file that no archive can hold (K1), HostError for one that changes meanwhile (K5).
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is to be said of an archive."""
+
+    warnings: tuple[str, ...]
+    redacted: int
+    """how many files, links and directories had a secret in content, name, target or attributes"""
+
+
+def pack(layer: Path, put: Callable[[bytes], None], *, part: str | None = None, secrets: Sequence[bytes] = ()) -> Found:
+    """Give the archive of a layer directory, or of one `part` of it, to `put`, in pieces.
+
+    No form of any of the `secrets` is in it: other letters are in their places. ConfigError for a file that no archive
+    can hold (K1), HostError for one that changes meanwhile (K5).
     """
-    packer = _Packer(put)
+    packer = _Packer(put, Mask(secrets))
     packer.put_layer(layer) if part is None else packer.put_part(layer / part)
     put(END)
-    return tuple(packer.warnings)
+    return Found(tuple(packer.warnings), packer.redacted)
 
 
 class _Packer:
-    def __init__(self, put: Callable[[bytes], None]) -> None:
+    def __init__(self, put: Callable[[bytes], None], mask: Mask) -> None:
         self._put = put
+        self._mask = mask
+        self._names = _Names(mask)
+        self.redacted = 0
         self._links: dict[tuple[int, int], bytes] = {}
         """the first name of each file that has several"""
         self.warnings: dict[str, None] = {}
@@ -95,7 +122,8 @@ class _Packer:
     def _put_directory(self, directory: int, path: bytes, parts: Mapping[bytes, Path]) -> None:
         """Put an open directory and all in it. `parts` are directories that lie elsewhere, by their name in it."""
         found = os.fstat(directory)
-        self._put(header(self._entry(path + b"/" if path else b"./", "directory", found, packed_xattrs(directory))))
+        xattrs = packed_xattrs(directory)
+        self._put_header(self._entry(path + b"/" if path else b"./", "directory", found, xattrs))
         if path and is_opaque(directory):  # on the topmost directory overlayfs does not look for it
             self._put_mark(path + b"/" + _OPAQUE)
         for name in sorted({*map(os.fsencode, os.listdir(directory)), *parts}):
@@ -129,26 +157,43 @@ class _Packer:
         elif stat.S_ISDIR(found.st_mode):
             self._put_child_directory(os.open(name, _OPEN_DIRECTORY, dir_fd=directory), path)
         elif found.st_nlink > 1 and (first := self._links.setdefault((found.st_dev, found.st_ino), path)) != path:
-            self._put(header(self._entry(path, "hardlink", found, {}, link=first)))
+            self._put_header(self._entry(path, "hardlink", found, {}, link=first))
         elif stat.S_ISREG(found.st_mode):
             self._put_file(directory, name, path)
         else:
             target = os.readlink(name, dir_fd=directory) if stat.S_ISLNK(found.st_mode) else b""
-            self._put(header(self._entry(path, _KINDS[stat.S_IFMT(found.st_mode)], found, {}, link=target)))
+            self._put_header(self._entry(path, _KINDS[stat.S_IFMT(found.st_mode)], found, {}, link=target))
 
     def _put_file(self, directory: int, name: bytes, path: bytes) -> None:
         with open(os.open(name, _OPEN_FILE, dir_fd=directory), "rb", buffering=0) as file:
             found = os.fstat(file.fileno())
-            self._put(header(self._entry(path, "file", found, packed_xattrs(file.fileno()))))
+            is_redacted = self._put_header(self._entry(path, "file", found, packed_xattrs(file.fileno())))
+            content = _Hidden(self._mask, self._put)
             left = found.st_size
             while left and (piece := file.read(min(left, _PIECE))):
-                self._put(piece)
+                content.put(piece)
                 left -= len(piece)
+            content.end()
+            self.redacted += content.is_changed and not is_redacted
             _check_unchanged(found, os.fstat(file.fileno()), path, is_short=left > 0)
         self._put(padding(found.st_size))
 
     def _put_mark(self, path: bytes) -> None:
-        self._put(header(Entry(path, "file", 0o644, 0, 0, 0, 0, b"", (0, 0), {})))
+        self._put_header(Entry(path, "file", 0o644, 0, 0, 0, 0, b"", (0, 0), {}))
+
+    def _put_header(self, entry: Entry) -> bool:
+        """Put an entry's header; return whether something in it was a secret."""
+        hidden = self._without_secrets(entry) if self._mask.is_needed() else entry
+        self._put(header(hidden))
+        self.redacted += hidden != entry
+        return hidden != entry
+
+    def _without_secrets(self, entry: Entry) -> Entry:
+        slash = b"/" if entry.path.endswith(b"/") else b""
+        path = self._names.shown(entry.path.removesuffix(b"/"))
+        link = self._names.shown(entry.link) if entry.kind == "hardlink" else _hidden(entry.link, self._mask)
+        xattrs = {name: _hidden(value, self._mask) for name, value in entry.xattrs.items()}
+        return replace(entry, path=path + slash, link=link, xattrs=xattrs)
 
     def _entry(
         self, path: bytes, kind: Kind, found: os.stat_result, xattrs: dict[bytes, bytes], *, link: bytes = b""
@@ -166,6 +211,58 @@ class _Packer:
             device=(os.major(found.st_rdev), os.minor(found.st_rdev)) if is_device else (0, 0),
             xattrs=xattrs,
         )
+
+
+class _Names:
+    """Paths without secrets. Two that differ stay two."""
+
+    def __init__(self, mask: Mask) -> None:
+        self._mask = mask
+        self._changed: dict[bytes, bytes] = {}
+        self._taken: set[bytes] = set()
+
+    def shown(self, path: bytes) -> bytes:
+        """Return what a path is to be; those of its parents have been asked for before."""
+        if path in self._changed:
+            return self._changed[path]
+        parent, slash, name = path.rpartition(b"/")
+        shown = _hidden(self._changed.get(parent, parent) + slash + _hidden(name, self._mask), self._mask)
+        if shown == path:
+            return path
+        number = 2
+        while shown in self._taken:
+            shown = b"%s~%d" % (shown.rpartition(b"~")[0] if number > 2 else shown, number)
+            number += 1
+        self._taken.add(shown)
+        self._changed[path] = shown
+        return shown
+
+
+def _hidden(text: bytes, mask: Mask) -> bytes:
+    return mask.apply(text, keeps_length=True)
+
+
+class _Hidden:
+    """Passes content on without the secrets in it, each of their letters replaced."""
+
+    def __init__(self, mask: Mask, put: Callable[[bytes], None]) -> None:
+        self._stream = mask.stream(keeps_length=True)
+        self._put = put
+        self._pending = b""
+        """what has come and is not put yet"""
+        self.is_changed = False
+
+    def put(self, piece: bytes) -> None:
+        self._tell(piece, self._stream.feed(piece))
+
+    def end(self) -> None:
+        self._tell(b"", self._stream.close())
+
+    def _tell(self, piece: bytes, told: bytes) -> None:
+        self._pending = self._pending + piece if self._pending else piece
+        self.is_changed = self.is_changed or not self._pending.startswith(told)
+        self._pending = self._pending[len(told) :]
+        self._put(told)
 
 
 def _check_unchanged(before: os.stat_result, after: os.stat_result, path: bytes, *, is_short: bool = False) -> None:
@@ -199,7 +296,7 @@ class _Pieces:
 
     def flush(self) -> None:
         if self._held:
-            self._write(struct.pack(">I", len(self._held)))
+            self._write(_LENGTH.pack(len(self._held)))
             self._write(self._held)
             self._held.clear()
 

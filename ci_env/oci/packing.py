@@ -28,6 +28,8 @@ class PackedLayer:
         self._is_finished = False
         self.warnings: tuple[str, ...] = ()
         """complete when the end has been read"""
+        self.redacted = 0
+        """likewise: how many files had a secret"""
 
     def read(self, size: int, /) -> bytes:
         """Return 1 to `size` bytes; none at the end. ConfigError or HostError where the layer could not be packed."""
@@ -53,28 +55,35 @@ class PackedLayer:
             kind: type[CiEnvError] = ConfigError if error["kind"] == "config" else HostError
             raise kind(error["message"], hint=error["hint"])
         self.warnings = tuple(cast("list[str]", data["warnings"]))
+        self.redacted = cast("int", data["redacted"])
 
 
 @contextmanager
-def packed(as_owner: AsOwner, layer: Path, part: str | None = None) -> Generator[PackedLayer]:
+def packed(
+    as_owner: AsOwner, layer: Path, part: str | None = None, *, secrets: Sequence[bytes] = ()
+) -> Generator[PackedLayer]:
     """Give the archive of the layer directory `layer`, plain; the same bytes whoever packs it, and whenever.
 
-    With a `part`, `root` or `host/NAME`, only that directory's, with paths from there.
-
-    Leaving the block early ends the program. Raises what starting it raises.
+    With a `part`, `root` or `host/NAME`, only that directory's, with paths from there. No form of the `secrets` is in
+    it. Leaving the block early ends the program. Raises what starting it raises.
     """
-    output, target = os.pipe()
-    program = _Program(as_owner, [sys.executable, "-I", "-m", _MODULE, str(layer), *([part] if part else [])], target)
-    with program, open(output, "rb") as source:
-        yield PackedLayer(source)
+    argv = [sys.executable, "-I", "-m", _MODULE, str(layer), *([part] if part else [])]
+    with open(os.memfd_create("secrets"), "w+b") as hidden:  # nowhere on a disk, and in no list of processes
+        hidden.writelines(_LENGTH.pack(len(secret)) + secret for secret in secrets)
+        hidden.seek(0)
+        output, target = os.pipe()
+        program = _Program(as_owner, argv, hidden.fileno() if secrets else None, target)
+        with program, open(output, "rb") as source:
+            yield PackedLayer(source)
 
 
 class _Program:
     """Runs a program in a thread. Leaving the block waits for it, and raises what running it raised."""
 
-    def __init__(self, as_owner: AsOwner, argv: Sequence[str], stdout: int) -> None:
+    def __init__(self, as_owner: AsOwner, argv: Sequence[str], stdin: int | None, stdout: int) -> None:
         self._as_owner = as_owner
         self._argv = argv
+        self._stdin = stdin
         self._stdout = stdout
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="pack", daemon=True)
@@ -90,7 +99,7 @@ class _Program:
 
     def _run(self) -> None:
         try:
-            self._as_owner(self._argv, stdin=None, stdout=self._stdout)
+            self._as_owner(self._argv, stdin=self._stdin, stdout=self._stdout)
         except BaseException as error:  # raised again by the thread that waits
             self._error = error
         finally:
