@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
@@ -67,9 +67,9 @@ class Launcher:
             if output is None:
                 os.close(descriptor)
 
-    def network(self) -> socket.socket:
-        """Start what holds a network, and return its control, over which it tells that it is there."""
-        return self._open(b"N", [])
+    def network(self, wishes: Mapping[str, object]) -> socket.socket:
+        """Start what holds a network (holder.py), and return its control, over which it tells that it is there."""
+        return self._ask(b"N", json.dumps(wishes).encode(), [])
 
     def as_owner(self, argv: Sequence[str], stdin: int, stdout: int) -> int:
         """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ci_env.errors import ConfigError
 from ci_env.files import explained
+from ci_env.frozen import replace
 from ci_env.ports import Ability, Exit, GivenSecret, Sandbox, Visit
 from ci_env_runners.ending import Reason, ended
 from ci_env_runners.pausing import Clock
@@ -86,6 +87,10 @@ class NamespaceRunner:
 
     def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
         """Run to the end, see ports.Runner."""
+        with self._connected(sandbox) as connected:
+            return self._run(connected, output)
+
+    def _run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
         self._await_resumption()
         reader, writer = os.pipe()
         os.fchmod(writer, 0o666)  # the step, another user, may open it again as /dev/stdout
@@ -104,6 +109,10 @@ class NamespaceRunner:
 
     def shell(self, sandbox: Sandbox) -> Exit:
         """Run with the caller's terminal, see ports.Runner."""
+        with self._connected(sandbox) as connected:
+            return self._shell(connected)
+
+    def _shell(self, sandbox: Sandbox) -> Exit:
         from ci_env_runners.terminal import converse, receive_terminal
 
         with self._start(sandbox, None, terminal=True) as control, self._known(sandbox, control):
@@ -119,14 +128,20 @@ class NamespaceRunner:
     @contextmanager
     def network(self, network: Network, allow: tuple[str, ...]) -> Generator[SharedNetwork]:
         """Give a network for several sandboxes, see ports.Runner."""
-        from ci_env_runners.network import HostNetwork, held
+        from ci_env_runners.network import open_network
 
-        if network == "host":
-            yield HostNetwork()
-            return
-        assert not allow, "the pipeline file's reader refuses it"
-        with held(self._launched()) as made:
+        with open_network(self._launched(), network, allow) as made:
             yield made
+
+    @contextmanager
+    def _connected(self, sandbox: Sandbox) -> Generator[Sandbox]:
+        """Give the sandbox with a network of its own, if it needs more than a namespace."""
+        process = sandbox.process
+        if process.network != "nat" or sandbox.network is not None:
+            yield sandbox
+            return
+        with self.network(process.network, process.allow) as made:
+            yield replace(sandbox, network=made)
 
     def as_owner(self, argv: Sequence[str], *, stdin: int | None = None, stdout: int | None = None) -> int:
         """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
@@ -228,19 +243,23 @@ class NamespaceRunner:
 
     def _look_around(self, sandbox: Sandbox) -> Surroundings:
         from ci_env_runners import hostfs
+        from ci_env_runners.network import names_in
         from ci_env_runners.sandbox import Surroundings
         from ci_env_runners.seccomp import step_filter
 
         ids = self._launched().ids
         is_connected = sandbox.process.network == "host"
+        host_names, resolver = (
+            (_read("/etc/hosts"), _read("/etc/resolv.conf")) if is_connected else names_in(sandbox.network)
+        )
         return Surroundings(
             store=self._store,
             ids=ids.ids,
             seccomp=step_filter(os.uname().machine, emulates_root=ids.mode == "single"),
             host_image=hostfs.find() if sandbox.rootfs.host else None,
             host_layers=tuple(_host_names(layer) for layer in sandbox.rootfs.lowers) if sandbox.rootfs.host else (),
-            host_names=_read("/etc/hosts") if is_connected else "",
-            resolver=_read("/etc/resolv.conf") if is_connected else "",
+            host_names=host_names,
+            resolver=resolver,
         )
 
     @contextmanager

@@ -9,8 +9,8 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING, cast
 
 from ci_env.errors import HostError
@@ -19,11 +19,16 @@ from ci_env_runners.control import message
 from ci_env_runners.loopback import accepts
 
 if TYPE_CHECKING:
+    from ci_env.pipeline.model import Network
     from ci_env.ports import SharedNetwork
+    from ci_env_runners.firewall import Address
     from ci_env_runners.launch import Launcher
+    from ci_env_runners.surface import Surface
 
 _LINE = 4096
+_NO_NAMES = "# the names that this step may use are in /etc/hosts\n"
 _ENDED = "the network of a job has ended"
+_PROGRAM_HINT = "`ci-env doctor` says what `network: nat` needs here"
 _ENDED_HINT = "see the kernel's log for why (out of memory?), and run again"
 
 
@@ -47,6 +52,10 @@ class HeldNetwork:
         if not descriptors:
             raise _failure(said)
         self.namespace = descriptors[0]
+        self.host_names = ""
+        """further lines of its sandboxes' /etc/hosts"""
+        self.resolver: str | None = None
+        """their /etc/resolv.conf; None: that of the image"""
 
     def can_connect(self, port: int) -> bool:
         return bool(self.order({"connect": port})["connected"])
@@ -64,6 +73,10 @@ class HeldNetwork:
             raise _failure(line)
         return answer
 
+    def send(self, protocol: int, messages: Sequence[bytes]) -> None:
+        """Have the kernel do in it what netlink messages say."""
+        self.order({"netlink": protocol, "messages": [sent.hex() for sent in messages]})
+
     def close(self) -> None:
         """End the holder, and wait until it has ended."""
         os.close(self.namespace)
@@ -76,9 +89,23 @@ class HeldNetwork:
 
 
 @contextmanager
-def held(launcher: Launcher) -> Generator[HeldNetwork]:
-    """Give a network namespace with loopback only."""
-    with launcher.network() as control:
+def open_network(launcher: Launcher, network: Network, allow: tuple[str, ...]) -> Generator[SharedNetwork]:
+    """Give a network, as ports.Runner says."""
+    match network:
+        case "host":
+            yield HostNetwork()
+        case "none":
+            with _held(launcher) as held:
+                yield held
+        case "nat":
+            with _nat(launcher, allow) as held:
+                yield held
+
+
+@contextmanager
+def _held(launcher: Launcher, program: Sequence[str] = (), versions: Sequence[int] = ()) -> Generator[HeldNetwork]:
+    """Give a network namespace with loopback, and with a program that connects it where one is given."""
+    with launcher.network({"program": program, "versions": versions}) as control:
         network = HeldNetwork(control)
         try:
             yield network
@@ -86,9 +113,51 @@ def held(launcher: Launcher) -> Generator[HeldNetwork]:
             network.close()
 
 
+@contextmanager
+def _nat(launcher: Launcher, allow: tuple[str, ...]) -> Generator[HeldNetwork]:
+    from ci_env_runners import allowed, firewall, netlink, network_nat, network_pasta, nftables, resolver, surface
+
+    mode = launcher.ids.mode
+    around = surface.look()
+    drops = mode == "root" and surface.firewall_drops_forwarded()
+    host = network_nat.Host(mode, around, resolver.read(), drops, network_pasta.find())
+    way = network_nat.choose(host, needs_names=not allow)
+    found = allowed.find(allow, way.versions) if allow else None
+    servers = () if found else way.servers
+    chain = firewall.inner(around.addresses, servers, found.targets if found else None)
+    with _held(launcher, way.program, way.versions) as network, ExitStack() as connection:
+        network.send(netlink.NETFILTER, nftables.new_table(firewall.TABLE, (chain,), owned=False))
+        if not way.program:
+            connection.enter_context(_routed(network, around, servers, way.versions))
+        network.host_names = found.hosts if found else ""
+        network.resolver = _NO_NAMES if found else way.resolver
+        yield network
+
+
+@contextmanager
+def _routed(
+    network: HeldNetwork, around: Surface, servers: Sequence[Address], versions: Sequence[int]
+) -> Generator[None]:
+    """Have the host route for the network."""
+    from ci_env_runners import netlink, routing
+    from ci_env_runners.network_veth import routed
+
+    with routed(network.namespace, around.routes, servers, ipv6=6 in versions) as link:
+        messages = [routing.bring_up(link.index)]
+        messages += [routing.add_address(link.index, end) for end in link.subnet.ends(2)]
+        messages += [routing.add_default_route(link.index, end.ip) for end in link.subnet.ends(1)]
+        network.send(netlink.ROUTE, messages)
+        yield
+
+
 def namespace_of(network: SharedNetwork | None) -> int | None:
     """Return the descriptor of a network that this runner has given; None: there is nothing to join."""
     return network.namespace if isinstance(network, HeldNetwork) else None
+
+
+def names_in(network: SharedNetwork | None) -> tuple[str, str | None]:
+    """Return further lines of /etc/hosts, and an /etc/resolv.conf, for a sandbox in `network`; None: the image's."""
+    return (network.host_names, network.resolver) if isinstance(network, HeldNetwork) else ("", None)
 
 
 def _failure(said: bytes) -> Exception:
@@ -96,4 +165,7 @@ def _failure(said: bytes) -> Exception:
 
     if not said.strip():
         return HostError(_ENDED, hint=_ENDED_HINT)
-    return failure(json.loads(said), "")
+    answer = cast("dict[str, object]", json.loads(said))
+    if answer["kind"] == "program":
+        return HostError(f"cannot connect the network of a step: {answer['failed']}", hint=_PROGRAM_HINT)
+    return failure(answer, "")

@@ -59,9 +59,9 @@ class Surroundings:
     host_layers: tuple[frozenset[str], ...]
     """for each lower layer, bottom first: the host's directories that it has written to"""
     host_names: str
-    """/etc/hosts, for a step in the host's network"""
-    resolver: str
-    """/etc/resolv.conf, likewise"""
+    """further lines of /etc/hosts"""
+    resolver: str | None
+    """/etc/resolv.conf; None: that of the image"""
 
 
 def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
@@ -112,7 +112,7 @@ def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> It
     yield _overlay("/", "root", sandbox, around, _root_lowers(sandbox, around))
     if around.host_image is not None:
         yield from _host(around.host_image, sandbox, around)
-    yield from _names(sandbox, around, has_own_network=has_own_network)
+    yield from _names(sandbox, around)
     yield from (_bind(bind, around) for bind in sandbox.binds)
     if sandbox.process.secrets:
         yield _secrets(sandbox.process)
@@ -181,12 +181,12 @@ def _kernel_filesystems(*, has_own_network: bool) -> Iterator[Op]:
         yield ops.Bind("/sys", "/sys", _INERT | _RDONLY, recursive=True)
 
 
-def _names(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> Iterator[Op]:
+def _names(sandbox: Sandbox, around: Surroundings) -> Iterator[Op]:
     hostname = sandbox.process.hostname
     local = _LOCAL_NAMES.format(hostname=hostname)
-    yield ops.Text("/etc/hosts", local if has_own_network else f"{around.host_names.rstrip()}\n{local}".lstrip())
+    yield ops.Text("/etc/hosts", f"{around.host_names.rstrip()}\n{local}".lstrip())
     yield ops.Text("/etc/hostname", f"{hostname}\n")
-    if not has_own_network:
+    if around.resolver is not None:
         yield ops.Text("/etc/resolv.conf", around.resolver)
 
 
