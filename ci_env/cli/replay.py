@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ci_env.errors import ConfigError
@@ -15,8 +16,10 @@ if TYPE_CHECKING:
     from ci_env.cli.opened import Opened
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import Chosen
-    from ci_env.replay.verdict import Verdict
+    from ci_env.replay.repetition import Tally
+    from ci_env.replay.verdict import Outcome, Verdict
 
+_MOST_TIMES = 10_000
 _WORDS = {
     ("same", False): "same failure",
     ("same", True): "same success",
@@ -25,6 +28,7 @@ _WORDS = {
     ("passes", True): "passes here",
     ("cannot-tell", False): "cannot tell",
     ("cannot-tell", True): "cannot tell",
+    ("flaky", False): "flaky",
 }
 
 
@@ -36,10 +40,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: the first that failed)")
     parser.add_argument("--shell", action="store_true", help="open a shell in the state before the step instead")
     parser.add_argument("--after", action="store_true", help="with --shell: in the state that the step left")
+    times = "run it so often, and say how often it fails"
+    parser.add_argument("--times", metavar="N", type=_times, default=1, help=times)
     parser.add_argument(
         "--json", action="store_true", help="print the verdict as JSON; output of the step is not shown"
     )
-    parser.epilog = "exit codes: 0 the same outcome, 6 fails differently, 7 passes here, 8 cannot tell"
+    parser.epilog = (
+        "exit codes: 0 the same outcome, 6 fails differently, 7 passes here, 8 cannot tell; of what is flaky: "
+        "0 the recorded failure was among what was seen, 6 it was not"
+    )
+
+
+def _times(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= _MOST_TIMES:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_TIMES}")
+    return int(text)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -57,6 +72,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError("--after says where to open a shell", hint="add --shell")
     if arguments.json and arguments.shell:
         raise ConfigError("--json prints a verdict, and a shell has none", hint="leave one of them out")
+    if arguments.times > 1 and arguments.shell:
+        raise ConfigError("--times repeats a step, and a shell is none", hint="leave one of them out")
     with interruptible() as interruption, opened() as everything:
         sourced = load(arguments.source, everything, tell)
         record = sourced.record
@@ -66,32 +83,54 @@ def run(arguments: argparse.Namespace) -> int:
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         if arguments.shell:
             return _shell(stage, record, chosen, after=arguments.after)
-        return _replay(stage, record, chosen, everything, interruption, as_json=arguments.json)
+        return _replay(stage, record, chosen, everything, interruption, arguments.times, as_json=arguments.json)
 
 
 def _replay(
-    stage: Stage, record: Record, chosen: Chosen, opened: Opened, interruption: Interruption, *, as_json: bool
+    stage: Stage,
+    record: Record,
+    chosen: Chosen,
+    opened: Opened,
+    interruption: Interruption,
+    times: int,
+    *,
+    as_json: bool,
 ) -> int:
     from ci_env.replay.again import recorded, run_again
-    from ci_env.replay.verdict import exit_code, judge
+    from ci_env.replay.repetition import exit_code, tally
+    from ci_env.replay.verdict import ending
     from ci_env.ui.clean import clean
 
-    def show(line: str) -> None:
+    def say(text: str) -> None:
         if not as_json:
-            sys.stderr.write(f"  | {clean(line)}\n")
+            sys.stderr.write(f"{text}\n")
 
-    if not as_json:
-        sys.stderr.write(f"replaying {chosen.name} of run {record.run_id}\n")
-    with interruption.during(stage.runner):
-        new = run_again(stage, chosen, show)
-    interruption.check()
-    verdict = judge(recorded(stage, chosen.record), new)
-    reasons = (*verdict.reasons, *_remarks(chosen, opened))
+    def replay() -> Outcome:
+        with interruption.during(stage.runner):
+            outcome = run_again(stage, chosen, lambda line: say(f"  | {clean(line)}") if times == 1 else None)
+        interruption.check()
+        return outcome
+
+    def replays() -> Iterator[Outcome]:
+        for number in range(1, times + 1):
+            yield (outcome := replay())
+            if times > 1:
+                say(f"  {number:>{len(str(times))}} of {times}: {ending(outcome)}")
+
+    def one_more() -> Outcome:
+        say("once more, to see what of its output changes by itself")
+        return replay()
+
+    say(f"replaying {chosen.name} of run {record.run_id}")
+    old = recorded(stage, chosen)
+    found = tally(old, replays(), one_more)
+    reasons = (*found.verdict.reasons, *_remarks(chosen, opened))
+    code = exit_code(found, old)
     if as_json:
-        _print_json(record, chosen, verdict, reasons)
+        _print_json(record, chosen, old, found, reasons, code)
     else:
-        _print(verdict, reasons)
-    return exit_code(verdict)
+        _print(found.verdict, reasons)
+    return code
 
 
 def _print(verdict: Verdict, reasons: tuple[str, ...]) -> None:
@@ -100,20 +139,31 @@ def _print(verdict: Verdict, reasons: tuple[str, ...]) -> None:
     sys.stdout.writelines(f"  {line}\n" for reason in others for line in reason.splitlines())
 
 
-def _print_json(record: Record, chosen: Chosen, verdict: Verdict, reasons: tuple[str, ...]) -> None:
+def _print_json(
+    record: Record, chosen: Chosen, old: Outcome, found: Tally, reasons: tuple[str, ...], code: int
+) -> None:
     import json
 
-    from ci_env.replay.verdict import exit_code
+    from ci_env import codec
+    from ci_env.replay.repetition import CONFIDENCE
+    from ci_env.replay.verdict import signature
 
-    facts = {
-        "verdict": verdict.kind,
-        "success": verdict.success,
-        "exit_code": exit_code(verdict),
+    facts: dict[str, object] = {
+        "verdict": found.verdict.kind,
+        "reason": found.verdict.reason,
+        "success": found.verdict.success,
+        "exit_code": code,
         "reasons": list(reasons),
+        "then": codec.encode(signature(old)),
+        "here": [codec.encode(one) for one in found.signatures],
         "run": record.run_id,
         "job": chosen.job.name,
         "step": chosen.step.name,
     }
+    if len(found.verdicts) > 1:
+        low, high = found.interval
+        facts |= {"times": len(found.verdicts), "counts": found.counts, "failed": found.failed, "rate": found.rate}
+        facts |= {"interval": [low, high], "confidence": CONFIDENCE}
     sys.stdout.write(json.dumps(facts) + "\n")
 
 

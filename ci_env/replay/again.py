@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from ci_env.capsule.record import StepRecord
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.execute.copying import copy_files
 from ci_env.execute.log import StepLog
-from ci_env.execute.programs import layer_digest
+from ci_env.execute.programs import collect, layer_digest
 from ci_env.execute.sandbox import Furnisher
 from ci_env.frozen import dataclass, replace
 from ci_env.ports import Exit, Runner, Sandbox
 from ci_env.replay.choice import Chosen
+from ci_env.replay.reports import NONE, Reports, read_reports
 from ci_env.replay.verdict import Outcome
 from ci_env.store.blobs import Blobs
 from ci_env.store.layers import Layers
@@ -56,12 +56,24 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
                 log.feed,
             )
         log.close()
-    lines = _lines(log_file.read_bytes())
-    return Outcome(ended.reason, ended.code, ended.signal, lines, layer_digest(stage.runner, staging))
+    reports = _reports_left(stage, chosen, staging)
+    outcome = Outcome(
+        ended=ended.reason,
+        exit_code=ended.code,
+        signal=ended.signal,
+        output=_lines(log_file.read_bytes()),
+        tree=layer_digest(stage.runner, staging),
+        failed=reports.failed,
+        remarks=reports.remarks,
+    )
+    for suffix in ("", ".work", ".caches", ".log", ".tar"):  # now, since there may be many replays
+        stage.layers.discard(staging.with_name(f"{staging.name}{suffix}"))
+    return outcome
 
 
-def recorded(stage: Stage, record: StepRecord) -> Outcome:
+def recorded(stage: Stage, chosen: Chosen) -> Outcome:
     """Return how the step ended then. One that was found in the store had passed."""
+    record = chosen.record
     assert record.after is not None, "only a step that ran is chosen"
     output = _lines(stage.blobs.read(record.output)) if record.output and stage.blobs.has(record.output) else None
     left, tree = record.after[-1], record.tree
@@ -69,7 +81,19 @@ def recorded(stage: Stage, record: StepRecord) -> Outcome:
         tree = layer_digest(stage.runner, stage.layers.directory(left))
     if record.status == "cached":
         return Outcome("exit", 0, None, output, tree)
-    return Outcome(record.ended or "exit", record.exit_code, record.signal, output, tree)
+    reports = NONE
+    if record.artifacts is not None and chosen.step.junit and stage.blobs.has(record.artifacts):
+        with stage.blobs.open(record.artifacts) as tar:
+            reports = read_reports(tar, chosen.step.junit)
+    return Outcome(
+        ended=record.ended or "exit",
+        exit_code=record.exit_code,
+        signal=record.signal,
+        output=output,
+        tree=tree,
+        failed=reports.failed,
+        remarks=reports.remarks,
+    )
 
 
 def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> Exit:
@@ -78,6 +102,17 @@ def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> E
     sandbox = _sandbox(stage, chosen, layers, stage.layers.staging())
     process = replace(sandbox.process, argv=_SHELL, env={**chosen.step.env, "TERM": terminal}, timeout_s=None)
     return stage.runner.shell(replace(sandbox, process=process))
+
+
+def _reports_left(stage: Stage, chosen: Chosen, staging: Path) -> Reports:
+    """Return what the reports say that a replay has left."""
+    if not chosen.step.junit:
+        return NONE
+    lowers = [stage.layers.directory(layer) / "root" for layer in chosen.record.before]
+    tar = staging.with_name(f"{staging.name}.tar")
+    collect(stage.runner, tar, staging / "root", lowers, (), chosen.step.junit)
+    with open(tar, "rb") as file:
+        return read_reports(file, chosen.step.junit)
 
 
 def _sandbox(stage: Stage, chosen: Chosen, layers: tuple[Digest, ...], staging: Path) -> Sandbox:

@@ -21,7 +21,7 @@ _TEMPORARY = r"""
     /(?:var/)?tmp/(?:
         tmp[a-z0-9_]{8}                       # Python's tempfile
       | tmp\.[A-Za-z0-9]{6,12}                # mktemp
-      | pytest-of-[\w.-]+/pytest-\d+
+      | pytest-of-[\w.-]+/pytest-\d+(?:/popen-gw\d+)?
       | pip-[a-z-]+-[a-z0-9_]{8}
       | go-build\d+
       | cc[A-Za-z0-9]{6}(?=\.)                # gcc
@@ -69,7 +69,7 @@ _MEASURED = re.compile(
           (?:\d+h)?(?:\d+m)?\d+\.\d+\ ?(?:s|secs?|seconds?)
         | \d+(?:\.\d+)?\ ?(?:ms|msecs?|milliseconds?|[µμu]s|microseconds?|ns|nanoseconds?)
         | (?:(?<=\bin\ )|(?<=\b[Tt]ook\ )) (?:\d+h\ ?)?(?:\d+m\ ?)?\d+\ ?(?:s|secs?|seconds?)
-        | (?<=\bduration_ms\ )\d+(?:\.\d+)?                          # TAP of node
+        | (?:(?<=\bduration_ms\ )|(?<=\bduration_ms:\ ))\d+(?:\.\d+)?                          # TAP of node
         ) | (?:(?<=\b[Tt]ime:)|(?<=\b[Dd]uration:)|(?<=\b[Ee]lapsed:)) \ *\d+(?:\.\d+)?\ ?(?:s|secs?|seconds?)
       ) (?![\w/]) (?!\.\d) )
     | (?P<uuid> (?<![\w-]) (?<!\w\[) [0-9a-fA-F]{{8}}-(?:[0-9a-fA-F]{{4}}-){{3}}[0-9a-fA-F]{{12}} (?![\w-]) )
@@ -77,15 +77,17 @@ _MEASURED = re.compile(
     """,
     re.VERBOSE,
 )
+_LOG_TIME = re.compile(rf"^\d{{4}}[-/][01]\d[-/][0-3]\d[T ]{_CLOCK}(?:Z|UTC|[+-]\d\d:?\d\d)?(?=[\s|])")
 _COMPARES = re.compile(
     r"\bassert|Assert|\b(?:[Ee]xpect(?:ed|s)?|EXPECT\w*|[Aa]ctual|got|want|was|Which is|should|left|right)\b"
-    r"|\bReceived:|[Mm]ismatch|\b(?:[Dd]iffers?|[Ii]nvalid|[Uu]nexpected|[Bb]ad|[Mm]ust|[Ii]nstead|not equal|does not)\b"
+    r"|\bReceived:|[Mm]ismatch|\b(?:[Dd]iffers?|[Ii]nvalid|[Uu]nexpected|[Bb]ad|[Mm]ust|[Ii]nstead)\b"
+    r"|\b(?:not equal|does not)\b"
     r"|(?:^|\s)(?:[=!]==?|[<>]=?|is not|not in)(?:\s|$)"
     r"|^\s*(?:E\s+)?(?:[-+?](?:\s|$)|[-+](?![-+]))"  # a line of a diff
 )
 # Of a line that names a test that has failed, only what stands at its end is no name.
-_NAMES = re.compile(r"\s*(?:(?:FAIL(?:ED)?|ERROR|not ok|--- FAIL:)[:\s]|[✕✗✘✖×●])")  # noqa: RUF001  # what they print
-_AT_END = re.compile(r"(?:\(\d[^()]*\)|\t\d+\.\d+s|\bin \d\S*(?: ?s)?)$")
+_NAMES = re.compile(r"\s*(?:(?:FAIL(?:ED)?|ERROR|not ok|--- FAIL:)[:\s]|\d+/\d+\s+Test\s+#|[✕✗✘✖×●])")  # noqa: RUF001  # what they print
+_AT_END = re.compile(r"(?:\(\d[^()]*\)|\t\d+\.\d+s|\s\d+\.\d+\ssec|\bin \d\S*(?: ?s)?)$")
 _RAISES = re.compile(r"(?:[Ee]rror|ERROR|Exception|panic|[Ff]atal|FATAL):")
 
 
@@ -94,7 +96,12 @@ def normalise(lines: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(_normalise, lines))
 
 
-def _normalise(line: str) -> str:
+def normalise_message(lines: Iterable[str]) -> tuple[str, ...]:
+    """Do the same for what a failed test says: times are values there, but for those that begin lines of a log."""
+    return tuple(_normalise(line, is_message=True) for line in lines)
+
+
+def _normalise(line: str, *, is_message: bool = False) -> str:
     line = _SEQUENCE.sub("", line).rstrip("\r").rpartition("\r")[2]
     if not any(map(str.isdigit, line)) and "tmp/" not in line:
         return line
@@ -103,11 +110,11 @@ def _normalise(line: str) -> str:
         before = line
         if any(sign in line for sign in _SIGNS):
             line = _VOLATILE.sub(_placeholder, line)
-        line = _without_measures(line)
+        line = _without_measures(line, is_message=is_message)
     return line
 
 
-def _without_measures(line: str) -> str:
+def _without_measures(line: str, *, is_message: bool) -> str:
     """Replace times and the like, but not in what a line compares, and not in the message of an error."""
     if _COMPARES.search(line):
         return line
@@ -115,6 +122,8 @@ def _without_measures(line: str) -> str:
         last = _AT_END.search(line)
         begin = last.start() if last else len(line)
         return line[:begin] + _MEASURED.sub(_placeholder, line[begin:])
+    if is_message:
+        return _LOG_TIME.sub("<time>", line)
     message = _RAISES.search(line)
     end = message.end() if message else len(line)
     return _MEASURED.sub(_placeholder, line[:end]) + line[end:]

@@ -1,21 +1,55 @@
-"""What a replay found, by comparing how a step ended then and now. Pure: sees two outcomes, runs nothing."""
+"""What a replay found, by comparing how a step ended then and now. Pure: sees two outcomes, runs nothing.
+
+Two different failures are never called the same; docs/replay.md has the rules.
+"""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import Ended
 from ci_env.digest import Digest
-from ci_env.frozen import dataclass
-from ci_env.replay.normalise import normalise
+from ci_env.frozen import dataclass, replace
+from ci_env.replay import outputs
+from ci_env.replay.cause import AT_LIMIT, CUT, Cause
+from ci_env.replay.cause import cause as cause_of
+from ci_env.replay.junit import FailedTest
+from ci_env.replay.normalise import normalise, normalise_message
 
-Kind = Literal["same", "different", "passes", "cannot-tell"]
+Kind = Literal["same", "different", "passes", "cannot-tell", "flaky"]
+Reason = Literal[
+    "equal-output",  # same: but for times and the like
+    "equal-tests",  # same: the same tests failed with the same words, and nothing else that differs tells of a failure
+    "unstable-output",  # same: all that differs changes from one replay to the next
+    "cut-output",  # same: ended at a limit, a bit earlier or later in what it printed all the time
+    "other-ending",  # different: exit status, signal, or a limit
+    "other-cause",  # different: with that status, but a command or the network was missing in one of them only
+    "other-tests",  # different: other tests failed
+    "other-test-message",  # different: the same tests failed, with other words
+    "other-output",  # different
+    "passed",  # passes
+    "recorded-cancelled",  # cannot tell
+    "replay-cancelled",  # cannot tell
+    "no-recorded-output",  # cannot tell
+    "no-replay-output",  # cannot tell
+    "cut-elsewhere",  # cannot tell: ended at a limit, at quite another point of the same output
+    "incomplete-state",  # cannot tell: what the step saw could not be brought back in full
+    "some-passed",  # flaky
+    "some-differed",  # different: of several replays, none passed, but they did not fail alike
+]
 
 _EXIT_CODES: dict[Kind, int] = {"same": 0, "different": 6, "passes": 7, "cannot-tell": 8}
 _QUOTED = 200
+_LISTED = 5
+_CAUSES: dict[Cause, str] = {
+    "oom": "out of memory",
+    "pids": "too many processes",
+    "disk": "out of disk space",
+    "missing-command": "missing command",
+    "network": "network",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +63,29 @@ class Outcome:
     """all lines that it wrote, as it wrote them; None: not recorded"""
     tree: Digest | None
     """of its layer; None: not computed"""
+    failed: tuple[FailedTest, ...] | None = None
+    """by its reports, in the order of ids; None: it has none"""
+    remarks: tuple[str, ...] = ()
+    """what could not be read of it"""
+
+    @property
+    def cause(self) -> Cause:
+        return cause_of(self.ended, self.exit_code, self.output)
+
+    @property
+    def is_success(self) -> bool:
+        return self.ended == "exit" and self.exit_code == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """How a step ended, but for what it wrote: for machines."""
+
+    cause: Cause
+    exit_code: int | None
+    signal: int | None
+    failed_tests: tuple[str, ...] | None
+    """None: it has no reports"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +95,10 @@ class Verdict:
     """the step succeeded in the replay"""
     reasons: tuple[str, ...]
     """in words, the one that decided first; then remarks"""
+    reason: Reason
+    """the one that decided, for machines"""
+    is_settled: bool = True
+    """one more replay, to see what changes from one to the next, could not make it another"""
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -45,30 +106,101 @@ def exit_code(verdict: Verdict) -> int:
     return _EXIT_CODES[verdict.kind]
 
 
-def judge(old: Outcome, new: Outcome) -> Verdict:
-    """Compare a recorded outcome with that of a replay."""
-    success = _is_success(new)
+def judge(old: Outcome, new: Outcome, others: Sequence[Outcome] = ()) -> Verdict:
+    """Compare a recorded outcome with that of a replay. `others` are further replays, which show what is unstable."""
+    found = _without_comparing(old, new) or _by_causes(old, new) or _by_tests(old, new)
+    if found is None:
+        found = _by_output(old, new, others)
+    if found.kind == "same" and old.tree and new.tree and old.tree != new.tree:
+        found = replace(found, reasons=(*found.reasons, "the files that it left differ"))
+    return replace(found, reasons=(*found.reasons, *dict.fromkeys((*old.remarks, *new.remarks))))
+
+
+def signature(outcome: Outcome) -> Signature:
+    failed = None if outcome.failed is None else tuple(test.id for test in outcome.failed)
+    return Signature(outcome.cause, outcome.exit_code, outcome.signal, failed)
+
+
+def ending(outcome: Outcome) -> str:
+    """Return how it ended, in words."""
+    described = describe(outcome.ended, outcome.exit_code, outcome.signal)
+    cause = _CAUSES.get(outcome.cause)
+    return described if cause is None else f"{described} ({cause})"
+
+
+def _without_comparing(old: Outcome, new: Outcome) -> Verdict | None:
+    """Return the verdict where no output needs to be looked at."""
     if old.ended == "cancelled":
-        return Verdict("cannot-tell", success, ("the recorded run was cancelled before this step ended",))
+        return _cannot_tell(new, "recorded-cancelled", "the recorded run was cancelled before this step ended")
     if new.ended == "cancelled":
-        return Verdict("cannot-tell", success, ("the replay was cancelled before the step ended",))
-    if success and not _is_success(old):
-        return Verdict("passes", success, (f"{_ending(old)} then, {_ending(new)} here",))
+        return _cannot_tell(new, "replay-cancelled", "the replay was cancelled before the step ended")
+    if new.is_success and not old.is_success:
+        return Verdict("passes", new.is_success, (_both_endings(old, new),), "passed")
     if _what_ended(old) != _what_ended(new):
-        return Verdict("different", success, (f"{_ending(old)} then, {_ending(new)} here",))
-    if old.output is None or new.output is None:
-        whose = "the record" if old.output is None else "the replay"
-        return Verdict("cannot-tell", success, (f"{_ending(new)} both times, but {whose} holds no output to compare",))
-    remarks = _compare(old.output, new.output)
-    if remarks is None:
-        return Verdict("different", success, _differing(old.output, new.output))
-    if old.tree and new.tree and old.tree != new.tree:
-        remarks = (*remarks, "the files that it left differ")
-    return Verdict("same", success, (f"{_ending(new)} and the same output both times", *remarks))
+        return _different(new, "other-ending", _both_endings(old, new))
+    if old.output is None:
+        words = f"{ending(new)} both times, but the record holds no output to compare"
+        return _cannot_tell(new, "no-recorded-output", words)
+    if new.output is None:
+        words = f"{ending(new)} both times, but the replay holds no output to compare"
+        return _cannot_tell(new, "no-replay-output", words)
+    return None
 
 
-def _is_success(outcome: Outcome) -> bool:
-    return outcome.ended == "exit" and outcome.exit_code == 0
+def _by_causes(old: Outcome, new: Outcome) -> Verdict | None:
+    return _different(new, "other-cause", _both_endings(old, new)) if old.cause != new.cause else None
+
+
+def _by_tests(old: Outcome, new: Outcome) -> Verdict | None:
+    """Return the verdict where reports tell the failures apart."""
+    if old.failed is None or new.failed is None:
+        return None
+    was, now = (tuple((test.id, test.how) for test in outcome.failed or ()) for outcome in (old, new))
+    if was != now:
+        return _different(new, "other-tests", "other tests failed", *_tests(was, now))
+    for before, after in zip(old.failed, new.failed, strict=True):
+        was_said, now_said = normalise_message(before.said), normalise_message(after.said)
+        if was_said != now_said:
+            quoted = _quoted(was_said, now_said, _first(was_said, now_said))
+            return _different(new, "other-test-message", f"the test {_cut(before.id)} failed with other words", *quoted)
+    return None
+
+
+def _by_output(old: Outcome, new: Outcome, others: Sequence[Outcome]) -> Verdict:
+    """Return the verdict where all else is equal."""
+    was, now = old.output or (), new.output or ()
+    found = outputs.gap(was, now)
+    if not found.lines:
+        return _same(new, "equal-output", "the same output both times", *_remarks(was, now))
+    if new.cause in AT_LIMIT and outputs.is_repetition(was, now, found):
+        return _same(new, "cut-output", "the same output both times, but for how often it repeats itself")
+    if new.cause in CUT and outputs.is_cut_in_loop(was, now):
+        return _same(new, "cut-output", "the same output both times, but for where it was cut off")
+    if old.failed and new.failed and not found.tells():
+        words = "other lines of the output differ, of which none tells of a failure"
+        return _same(new, "equal-tests", f"the same {_count(old.failed)} failed both times, with the same words", words)
+    if outputs.is_explained(found, [outcome.output for outcome in (new, *others) if outcome.output is not None]):
+        words = "lines that change from one replay to the next were not compared"
+        return _same(new, "unstable-output", "the same output both times", words)
+    place = outputs.first_place(was, now, found)
+    if new.cause in CUT and outputs.is_cut(was, now) and not found.tells():
+        words = f"{ending(new)} both times, but not at the same point of the same output"
+        return replace(_cannot_tell(new, "cut-elsewhere", words, *_quoted(was, now, place)), is_settled=bool(others))
+    words = f"the output differs from line {place + 1} on"
+    different = _different(new, "other-output", words, *_quoted(was, now, place))
+    return replace(different, is_settled=bool(others) or found.tells())
+
+
+def _same(new: Outcome, reason: Reason, words: str, *remarks: str) -> Verdict:
+    return Verdict("same", new.is_success, (f"{ending(new)} and {words}", *remarks), reason)
+
+
+def _different(new: Outcome, reason: Reason, *reasons: str) -> Verdict:
+    return Verdict("different", new.is_success, reasons, reason)
+
+
+def _cannot_tell(new: Outcome, reason: Reason, *reasons: str) -> Verdict:
+    return Verdict("cannot-tell", new.is_success, reasons, reason)
 
 
 def _what_ended(outcome: Outcome) -> tuple[str, int | None, int | None]:
@@ -78,44 +210,53 @@ def _what_ended(outcome: Outcome) -> tuple[str, int | None, int | None]:
     return outcome.ended, outcome.exit_code, outcome.signal
 
 
-def _ending(outcome: Outcome) -> str:
-    return describe(outcome.ended, outcome.exit_code, outcome.signal)
+def _both_endings(old: Outcome, new: Outcome) -> str:
+    return f"{ending(old)} then, {ending(new)} here"
 
 
-def _compare(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...] | None:
-    """Return remarks about output that counts as equal; None where it does not."""
-    place = _first_difference(old, new)
-    if place is not None and not _is_reordered(old, new):
-        return None
-    if place is not None:
+def _remarks(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+    """Return remarks about output that counts as equal."""
+    if outputs.first_difference(old, new) is None:
+        return () if list(old) == list(new) else ("times, addresses and the like in the output were not compared",)
+    if len([line for line in old if line]) == len([line for line in new if line]):
         return ("the lines of the output came in another order",)
-    return () if list(old) == list(new) else ("times, addresses and the like in the output were not compared",)
+    return ("lines of progress meters in the output were not compared",)
 
 
-def _first_difference(old: Sequence[str], new: Sequence[str]) -> int | None:
-    """Return the index of the first line that differs once normalised; None where all are equal.
-
-    Lines that are equal as they are need no normalising, which is what takes the time: 1 s for some MB.
-    """
-    for place, (was, now) in enumerate(zip(old, new, strict=False)):
-        if was != now and normalise([was]) != normalise([now]):
-            return place
-    return None if len(old) == len(new) else min(len(old), len(new))
+def _first(old: Sequence[str], new: Sequence[str]) -> int:
+    """Return the index of the first line that is not equal, of lines of which one is not."""
+    pairs = enumerate(zip(old, new, strict=False))
+    return next((place for place, (was, now) in pairs if was != now), min(len(old), len(new)))
 
 
-def _is_reordered(old: Sequence[str], new: Sequence[str]) -> bool:
-    was, now = Counter(old), Counter(new)
-    return Counter(normalise((was - now).elements())) == Counter(normalise((now - was).elements()))
-
-
-def _differing(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
-    """Return where two outputs first differ, and the lines there."""
-    place = _first_difference(old, new) or 0
-    return (f"the output differs from line {place + 1} on", f"then: {_line(old, place)}", f"here: {_line(new, place)}")
+def _quoted(old: Sequence[str], new: Sequence[str], place: int) -> tuple[str, str]:
+    return f"then: {_line(old, place)}", f"here: {_line(new, place)}"
 
 
 def _line(lines: Sequence[str], place: int) -> str:
     if place >= len(lines):
         return "(nothing more)"
     (line,) = normalise(lines[place : place + 1])
+    return _cut(line)
+
+
+def _cut(line: str) -> str:
     return line if len(line) <= _QUOTED else f"{line[: _QUOTED - 3]}..."
+
+
+def _tests(old: Sequence[tuple[str, str]], new: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """Return the tests that failed in one of them only."""
+    return tuple(
+        f"{word}: {'; '.join(_cut(name) for name in names[:_LISTED])}{' ...' if len(names) > _LISTED else ''}"
+        for word, names in (("only then", _only(old, new)), ("only here", _only(new, old)))
+        if names
+    )
+
+
+def _only(these: Sequence[tuple[str, str]], those: Sequence[tuple[str, str]]) -> list[str]:
+    others = dict.fromkeys(those)
+    return [name for name, how in these if (name, how) not in others]
+
+
+def _count(failed: Sequence[FailedTest]) -> str:
+    return "test" if len(failed) == 1 else f"{len(failed)} tests"

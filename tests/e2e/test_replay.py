@@ -88,6 +88,111 @@ def test_other_verdicts(actor: CiEnv) -> None:
     assert (called.code, called.out) == (7, "passes here: exit status 1 then, exit status 0 here\n")
 
 
+REPORTING = """
+only:
+  steps:
+    - name: test
+      caches: [/fate]
+      reports: {junit: [report.xml]}
+      run: |
+        [ -e /fate/sum ] || echo 3 >/fate/sum
+        date +%s%N | md5sum
+        name=$(cat /fate/name 2>/dev/null || echo adds)
+        cat >report.xml <<END
+        <testsuite name="x"><testcase classname="x" name="$name" time="0.$(date +%N)">
+        <failure message="$(cat /fate/message 2>/dev/null || echo 'assert 3 == 4')">x.py:4</failure>
+        </testcase></testsuite>
+        END
+        exit 1
+"""
+
+
+def test_failed_tests_are_compared(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), REPORTING)
+    made.run(code=1)
+    (fate,) = [path.parent for path in (made.ci_env.store / "caches").glob("*/sum")]
+    verdict = made.replay()
+    assert (verdict["verdict"], verdict["then"]) == (
+        "same",
+        {"cause": "exit", "exit_code": 1, "signal": None, "failed_tests": ["x::adds"]},
+    )
+    (fate / "message").write_text("assert 3 == 5\n")
+    verdict = made.replay(code=6)
+    assert (verdict["reason"], verdict["reasons"]) == (
+        "other-test-message",
+        ["the test x::adds failed with other words", "then: assert 3 == 4", "here: assert 3 == 5"],
+    )
+    (fate / "message").unlink()
+    (fate / "name").write_text("sums\n")
+    verdict = made.replay(code=6)
+    assert verdict["reasons"] == ["other tests failed", "only then: x::adds", "only here: x::sums"]
+    assert leftovers(made.ci_env) == []
+
+
+NOISY = """
+only:
+  steps:
+    - name: test
+      caches: [/fate]
+      run: |
+        echo seed $(od -An -N4 -tu4 /dev/urandom)
+        cat /fate/line 2>/dev/null || { touch /fate/chosen; echo step 3; }
+        echo it broke
+        exit 1
+"""
+
+
+def test_what_changes_from_one_replay_to_the_next_is_not_compared(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), NOISY)
+    made.run(code=1)
+    called = made.call("replay")
+    assert called.code == 0
+    assert called.out.splitlines() == [
+        "same failure: exit status 1 and the same output both times",
+        "  lines that change from one replay to the next were not compared",
+    ]
+    assert called.err.count("  | seed ") == 2
+    assert "once more, to see what of its output changes by itself\n" in called.err
+    (fate,) = [path.parent for path in (made.ci_env.store / "caches").glob("*/chosen")]
+    (fate / "line").write_text("step 4\n")
+    verdict = made.replay(code=6)
+    assert (verdict["verdict"], verdict["reason"]) == ("different", "other-output")
+
+
+def test_flaky(ci_env: Callable[[Who], CiEnv]) -> None:
+    flaky = "only: {steps: [{name: test, run: 'echo it; [ $(($(date +%s%N) / 1000 % 2)) = 0 ] || exit 1'}]}"
+    made = project(ci_env("user"), flaky)
+    while made.call("run", "--no-cache").code == 0:
+        pass
+    verdict = made.replay("--times", "20")
+    assert (verdict["verdict"], verdict["reason"], verdict["times"]) == ("flaky", "some-passed", 20)
+    counts, rate, interval = verdict["counts"], verdict["rate"], verdict["interval"]
+    assert isinstance(counts, dict)
+    assert isinstance(interval, list)
+    assert counts["same"] + counts["passes"] == 20
+    assert rate == counts["same"] / 20
+    assert interval[0] < rate < interval[1]
+    called = made.call("replay", "--times", "12")
+    assert called.out.startswith("flaky: ")
+    assert len(re.findall("^ +[0-9]+ of 12: exit status [01]$", called.err, re.MULTILINE)) == 12
+    assert leftovers(made.ci_env) == []
+
+
+def test_what_fails_each_time_is_not_flaky(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), FAILING)
+    made.run(code=1)
+    called = made.call("replay", "--times", "3")
+    assert (called.code, called.out.splitlines()[:2]) == (
+        0,
+        [
+            "same failure: exit status 3 and the same output both times",
+            "  3 of 3 replays failed (43.9% to 100.0% of all would, at 95%)",
+        ],
+    )
+    for wrong in (("--times", "0"), ("--times", "many"), ("--times", "2", "--shell")):
+        assert made.call("replay", *wrong).code == 2
+
+
 def test_the_same_success(actor: CiEnv) -> None:
     made = project(actor, "only: {steps: [{name: good, run: 'echo fine; echo x >x'}]}")
     made.run()
@@ -156,7 +261,7 @@ def test_a_damaged_record_is_told(ci_env: Callable[[Who], CiEnv]) -> None:
     called = made.call("replay", run.id)
     assert called.code == 5
     assert f"error: {record} is damaged: " in called.err
-    record.write_text(whole.replace('"version":1', '"version":99', 1))
+    record.write_text(re.sub('"version":[0-9]+', '"version":99', whole))
     called = made.call("replay", run.id)
     assert called.code == 2
     assert "a newer ci-env wrote" in called.err
