@@ -41,11 +41,21 @@ def forms(secret: bytes) -> tuple[bytes, ...]:
     return tuple(sorted(found, key=lambda form: (-len(form), form)))
 
 
+def as_written(secret: bytes) -> tuple[bytes, ...]:
+    """Return the form of `secret` that has nothing encoded, and its lines; nothing where it is too short."""
+    core = secret.strip()
+    return (core, *_lines(core)) if len(core) >= MIN_BYTES else ()
+
+
+def _lines(core: bytes) -> Iterator[bytes]:
+    return (line.strip() for line in core.splitlines() if len(line.strip()) >= _MIN_LINE_BYTES)
+
+
 def _written(core: bytes) -> Iterator[bytes]:
     yield core
+    yield from _lines(core)
     yield b" ".join(core.split())  # `echo $SECRET`
     yield core.replace(b"\n", b"\r\n")  # on a terminal
-    yield from (line.strip() for line in core.splitlines() if len(line.strip()) >= _MIN_LINE_BYTES)
     yield from _in_base64(core)
     yield from (core.hex().encode(), core.hex().upper().encode())
     yield from _in_urls(core)

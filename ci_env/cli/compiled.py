@@ -13,9 +13,11 @@ from ci_env.cli import pipeline_file
 from ci_env.cli.entry_points import version
 from ci_env.cli.interrupt import Interruption
 from ci_env.cli.opened import Opened
+from ci_env.cli.secrets import Declared, Given, gather, warn_of_written
 from ci_env.digest import Digest, key
 from ci_env.errors import ConfigError
 from ci_env.events import Emit
+from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.frozen import dataclass, replace
 from ci_env.oci.platform import Platform
 from ci_env.pipeline.model import Job, Pipeline
@@ -49,6 +51,8 @@ class Request:
     """only what the lockfile says may run"""
     platform: Platform | None = None
     """of all images; None: this machine's"""
+    secrets: Given | None = None
+    """values, as the command line has them; None: nothing is to run"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +63,7 @@ class Compiled:
     project: Digest
     root: source.Root
     sources: SourceLayers
+    secrets: Secrets
 
 
 def compile_request(
@@ -76,6 +81,7 @@ def compile_request(
     """
     pipeline = _with_image(_load(request.file, opened), request.image)
     jobs = choose_jobs(pipeline, request.jobs)
+    secrets = _secrets(request, jobs, emit)
     root = source.find(request.file.absolute().parent, _fallback(request.file))
     snapshot = source.snapshot(root, opened.scratch / "source", emit, left_out=opened.store.root)
     sources = SourceLayers(snapshot, opened.layers, emit)
@@ -85,7 +91,15 @@ def compile_request(
     selections = sources.select(jobs)
     images = _resolve(request, jobs, resolver, opened, emit, interruption, before_build)
     plan = compile_plan(pipeline, Inputs(snapshot.source, images, selections, project), request.jobs)
-    return Compiled(plan, _path_in(root.path, request.file), project, root, sources)
+    warn_of_written(plan, secrets, emit)
+    return Compiled(plan, _path_in(root.path, request.file), project, root, sources, secrets)
+
+
+def _secrets(request: Request, jobs: Sequence[Job], emit: Emit) -> Secrets:
+    if request.secrets is None:
+        return NO_SECRETS
+    wanted = (Declared(secret, f"{job.at}: the job {job.name!r}") for job in jobs for secret in job.secrets)
+    return gather(request.secrets, wanted, emit)
 
 
 def _resolve(

@@ -11,12 +11,14 @@ from contextlib import suppress
 from ci_env.capsule.machine import User, describe
 from ci_env.capsule.record import RECORD_VERSION, Host, JobRecord, Record, RunStatus
 from ci_env.cli.interrupt import Interruption
+from ci_env.cli.kept import ON_FAILURE, CapsuleWish, kept_capsule
 from ci_env.cli.opened import Opened
 from ci_env.digest import Digest
 from ci_env.errors import HostError, Interrupted
 from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status, StepFailure
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
+from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass, replace
 from ci_env.plan.plan import Plan, SourceLayer
@@ -34,6 +36,7 @@ class Work:
     project: Digest
     have_source: Callable[[SourceLayer], None]
     """makes sure that a layer of the source is in the store"""
+    secrets: Secrets = NO_SECRETS
 
 
 def run_recorded(
@@ -45,6 +48,7 @@ def run_recorded(
     context: Mapping[str, str],
     parallel: int,
     is_caching: bool,
+    capsule: CapsuleWish = ON_FAILURE,
 ) -> Record:
     """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run."""
     began = time.monotonic()
@@ -59,7 +63,7 @@ def run_recorded(
             run_id=record.run_id,
             runner=opened.runner,
             layers=opened.layers,
-            furnisher=Furnisher(work.plan, opened.layers, opened.caches),
+            furnisher=Furnisher(work.plan, opened.layers, opened.caches, work.secrets),
             blobs=opened.blobs,
             steps=Steps(opened.store),
             project=work.project,
@@ -90,8 +94,9 @@ def run_recorded(
                 with suppress(HostError):
                     runs.write(replace(record, status=status, duration_ms=_since(began)))
                 raise
+        file = kept_capsule(record, opened, capsule, emit, work.secrets.values())
     for failure in _with_commands(failures, record.run_id):
-        emit(failure)
+        emit(replace(failure, capsule=file))
     emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
     return record
 
@@ -116,7 +121,7 @@ def _begin(work: Work, opened: Opened, run_id: str, started_at: str, context: Ma
         duration_ms=0,
         file=work.file,
         host=_host(opened, has_run=False),
-        ci=context,
+        ci={name: work.secrets.hidden_in(value) for name, value in context.items()},
         plan=work.plan,
         jobs=(),
     )

@@ -8,9 +8,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci_env.cli.kept import add_argument as add_capsule
 from ci_env.cli.pipeline_file import DEFAULT
 from ci_env.cli.platform import add_argument as add_platform
 from ci_env.cli.platform import check_can_run
+from ci_env.cli.secrets import add_arguments as add_secrets
+from ci_env.cli.secrets import given
 from ci_env.errors import EXIT_STEP_FAILED, ConfigError
 
 if TYPE_CHECKING:
@@ -31,6 +34,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pull", action="store_true", help="ask registries what tags mean now")
     parser.add_argument("--locked", action="store_true", help="run only images that the lockfile has (ci-env lock)")
     parser.add_argument("-j", "--parallel", type=_count, metavar="N", help="jobs at a time (default: processors)")
+    add_secrets(parser)
+    add_capsule(parser)
     parser.add_argument("--plan", action="store_true", help="print the plan as JSON, and run nothing")
     formats = ("auto", "rich", "plain", "json")
     parser.add_argument("--format", choices=formats, default="auto", help="how to show the run (default: auto)")
@@ -42,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.cli.interrupt import interruptible
     from ci_env.cli.opened import opened
     from ci_env.cli.recorded import Work, run_recorded
-    from ci_env.cli.service import in_service
+    from ci_env.cli.service import hide_in_service, in_service
     from ci_env.ui.view import choose
 
     if arguments.pull and arguments.offline:
@@ -57,6 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
         is_renewed=arguments.pull,
         is_locked=arguments.locked,
         platform=arguments.platform,
+        secrets=None if arguments.plan else given(arguments),
     )
     if arguments.platform is not None and not arguments.plan:
         check_can_run(str(arguments.platform))
@@ -68,9 +74,17 @@ def run(arguments: argparse.Namespace) -> int:
         compiled = compile_request(request, everything, emit, interruption)
         parallel = arguments.parallel or len(os.sched_getaffinity(0))
         is_caching = not arguments.no_cache
-        work = Work(compiled.plan, compiled.file, compiled.project, compiled.sources.have)
+        hide_in_service(compiled.secrets.values(), arguments.format)
+        work = Work(compiled.plan, compiled.file, compiled.project, compiled.sources.have, compiled.secrets)
         record = run_recorded(
-            work, everything, emit, interruption, context=context, parallel=parallel, is_caching=is_caching
+            work,
+            everything,
+            emit,
+            interruption,
+            context=context,
+            parallel=parallel,
+            is_caching=is_caching,
+            capsule=arguments.capsule,
         )
     interruption.check()
     return EXIT_STEP_FAILED if record.status == "failed" else 0

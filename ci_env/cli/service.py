@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ci_env.cli.wiring import adapter
 from ci_env.events import Emit
@@ -16,6 +16,13 @@ def in_service(emit: Emit, form: str) -> tuple[Emit, Mapping[str, str]]:
     if service is None:
         return emit, {}
     return service.reporter(os.environ, _write) if form == "auto" else emit, service.context(os.environ)
+
+
+def hide_in_service(secrets: Sequence[bytes], form: str) -> None:
+    """Have the service hide these values, in what others write too, where its own view is shown."""
+    service = adapter(os.environ) if secrets and form == "auto" else None
+    if service is not None:
+        _write(service.hide(secrets))
 
 
 def _write(text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from typing import cast
 
@@ -75,6 +75,13 @@ class _Guarded:
         except Exception as error:
             self._failed(error)
             return {}
+
+    def hide(self, secrets: Sequence[bytes]) -> str:
+        try:
+            return self._adapter().hide(secrets)
+        except Exception as error:
+            self._failed(RuntimeError(f"hide: {type(error).__name__}"))  # its text may hold what is to be hidden
+            return ""
 
     def reporter(self, env: Mapping[str, str], write: Callable[[str], None]) -> Emit:
         """Return its view, which gets steps one at a time: that is all that a CI service's log can show."""

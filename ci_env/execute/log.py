@@ -1,7 +1,8 @@
 """What a step writes: to a file as it comes, to its readers line by line. Memory stays bounded whatever the step does.
 
-A line is cut after 64 KiB, and of what comes after 64 MiB only the last lines are kept; each says so. The file holds
-what the readers got, but for its bytes being those of the step: no decoding.
+Secrets are masked before anything else is done with what it writes. A line is cut after 64 KiB, and of what comes after
+64 MiB only the last lines are kept; each says so. The file holds what the readers got, but for its bytes being those of
+the step: no decoding.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from ci_env.files import explained
 if TYPE_CHECKING:
     from typing import Self
 
+    from ci_env.mask import Mask
+
 MAX_LINE_BYTES = 2**16
 MAX_LOG_BYTES = 2**26
 _TAIL_LINES = 12
@@ -32,9 +35,10 @@ class StepLog:
     A context manager, for the file to be closed if the block raises; a log that is whole is ended by `close`.
     """
 
-    def __init__(self, path: Path, tell: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, tell: Callable[[str], None], mask: Mask | None = None) -> None:
         self._path = path
         self._tell = tell
+        self._masking = mask.stream() if mask else None
         with explained("write", path):
             self._file = open(path, "xb", buffering=0)  # noqa: SIM115  # closed by `close`, or `__exit__`
         self._hash = hashlib.sha256()
@@ -55,6 +59,9 @@ class StepLog:
 
     def feed(self, piece: bytes) -> None:
         """Take what the step has just written. HostError where there is no space for it."""
+        self._take(self._masking.feed(piece) if self._masking else piece)
+
+    def _take(self, piece: bytes) -> None:
         *lines, rest = piece.split(b"\n")
         for line in lines:
             self._grow(line)
@@ -64,6 +71,8 @@ class StepLog:
 
     def close(self) -> Digest:
         """End the log, and return its digest."""
+        if self._masking:
+            self._take(self._masking.close())
         if self._line or self._dropped:
             self._end_line(b"")
         for line, newline in self._last:

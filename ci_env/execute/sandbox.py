@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ci_env.digest import Digest
+from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import Cache, Job, Plan, Step
 from ci_env.ports import Bind, Process, Rootfs, Sandbox
@@ -20,6 +21,7 @@ class Furnisher:
     plan: Plan
     layers: Layers
     caches: Caches
+    secrets: Secrets = NO_SECRETS
 
     def furnish(
         self,
@@ -48,6 +50,7 @@ class Furnisher:
             hostname=self.plan.hostname,
             network=step.network,
             timeout_s=timeout_s,
+            secrets=self.secrets.give(step.secrets),
         )
         changes = None if keeps_caches else staging.with_name(f"{staging.name}.caches")
         return Sandbox(rootfs, tuple(self._cache(cache, changes) for cache in step.caches), process)

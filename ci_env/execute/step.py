@@ -85,7 +85,8 @@ def run(
     layer = key("layer", {"run": bench.run_id, "job": job.name, "step": step.name, "key": step.key})
     staging = bench.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
-    with StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line))) as log:
+    secrets = bench.furnisher.secrets
+    with StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line)), secrets.mask) as log:
         began = time.monotonic()
         if step.copy is not None:
             from ci_env.execute.copying import copy_files
@@ -152,7 +153,8 @@ def _status(ended: Exit) -> Status:
 
 
 def _failure(bench: Workbench, job: Job, step: Step, ending: str, tail: tuple[str, ...]) -> StepFailure:
-    return StepFailure(job.name, step.name, ending, step.argv[-1], tail, f"ci-env replay {bench.run_id}")
+    command = bench.furnisher.secrets.hidden_in(step.argv[-1])
+    return StepFailure(job.name, step.name, ending, command, tail, f"ci-env replay {bench.run_id}")
 
 
 def _place(bench: Workbench, job: Job, step: Step) -> Digest:

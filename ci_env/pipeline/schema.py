@@ -136,9 +136,9 @@ class Job(Section):
     limits: Limits = Limits()
     """What the job may use."""
     secrets: list[Variable] = Field(default=[], examples=[["PYPI_TOKEN"]])
-    """Names of secrets: the steps find each as a file `/run/secrets/NAME`. Not supported yet."""
+    """Names of secrets: the steps find the value of each in the file `/run/secrets/NAME`."""
     secret_env: dict[Variable, Variable] = Field(default={}, examples=[{"TWINE_PASSWORD": "PYPI_TOKEN"}])
-    """Environment variables that hold a secret of `secrets`, by its name. Not supported yet."""
+    """Environment variables that hold a secret of `secrets`, too, by its name."""
     services: dict[JobName, Service] = {}
     """Programs that run beside the steps, such as a database. Not supported yet."""
     steps: list[Step] = Field(min_length=1)

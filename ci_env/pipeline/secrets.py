@@ -10,6 +10,8 @@ from ci_env.pipeline.reading import first_twice
 from ci_env.pipeline.schema import Job
 from ci_env.pipeline.suggest import did_you_mean
 
+PLACE = "/run/secrets"
+
 
 def expand_secrets(
     job: Job, path: KeyPath, steps: Iterable[model.Step], problems: Problems
@@ -24,7 +26,13 @@ def expand_secrets(
             problems.at_value(at, f"`secrets` has no {shown(name)}{did_you_mean(name, job.secrets)}")
         if variable in declared:
             problems.at_key(at, f"`env` sets {variable}, too; a variable has one value")
+    if job.secrets and any(_is_covered(cache) for step in steps for cache in step.caches):
+        problems.at_key((*path, "secrets"), f"they lie in {PLACE}, where a cache of a step is to be, too")
     return tuple(
         model.Secret(name, tuple(variable for variable, of in job.secret_env.items() if of == name))
         for name in dict.fromkeys(job.secrets)
     )
+
+
+def _is_covered(cache: str) -> bool:
+    return cache == PLACE or cache.startswith(f"{PLACE}/")

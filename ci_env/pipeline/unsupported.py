@@ -15,7 +15,7 @@ def refuse_unsupported(file: File, problems: Problems) -> None:
 
 
 def _refuse_in_job(job: Job, path: KeyPath, problems: Problems) -> None:
-    for key in ("services", "secrets", "secret_env"):
+    for key in ("services",):
         if key in job.model_fields_set:
             problems.at_key((*path, key), f"{_MESSAGE}; leave it out")
     for key in ("cpus", "memory", "pids", "disk", "open_files"):

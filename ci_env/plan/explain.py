@@ -28,6 +28,7 @@ _WORDS = {
     "umask": "the umask",
     "hostname": "the host name",
     "network": "the network",
+    "secrets": "the secrets",
     "caches": "the cached directories",
     "timeout_s": "the timeout in seconds",
     "artifacts": "the patterns of artifacts",
@@ -189,10 +190,18 @@ def _first_pair(old: Sequence[str], new: Sequence[str]) -> tuple[str | None, str
 
 def _text(field: str, value: Json) -> str | None:
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return ", ".join(map(str, value)) or None
+        return ", ".join(map(_item, value)) or None
     if isinstance(value, int) and field == "umask":
         return f"{value:03o}"
     return None if value is None else str(value)
+
+
+def _item(value: Json) -> str:
+    """Return one of several values; of a secret its name and, in brackets, its variables."""
+    if not isinstance(value, Sequence) or isinstance(value, str):
+        return str(value)
+    name, *variables = map(str, value)
+    return f"{name} ({', '.join(variables)})" if variables else name
 
 
 def _texts(value: Json) -> list[str]:

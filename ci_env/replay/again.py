@@ -41,7 +41,7 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
         stage.layers.has(layer, even_doubtful=True)  # the one that it left stays then, to be compared
     staging = stage.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
-    with StepLog(log_file, tell) as log:
+    with StepLog(log_file, tell, stage.furnisher.secrets.mask) as log:
         if chosen.step.copy is None:
             ended = stage.runner.run(_sandbox(stage, chosen, chosen.record.before, staging), log.feed)
         else:

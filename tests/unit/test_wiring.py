@@ -15,11 +15,13 @@ from ci_env.events import JobStarted
 GOOD = """
 def detect(env): return env.get("SERVICE") == "yes"
 def context(env): return {"a": "b"}
+def hide(secrets): return f"mask {len(secrets)}\\n"
 def reporter(env, write): return lambda event: write(f"{event.job}\\n")
 """
 BROKEN = """
 def detect(env): return True
 def context(env): raise OSError("no context")
+def hide(secrets): raise ValueError(secrets)
 def reporter(env, write):
     def emit(event):
         write(event.job + "\\n")
@@ -51,6 +53,7 @@ def test_adapter_of_the_service(install: Install) -> None:
     found = adapter({"SERVICE": "yes"})
     assert found
     assert found.context({}) == {"a": "b"}
+    assert found.hide([b"hunter2"]) == "mask 1\n"
     written: list[str] = []
     found.reporter({}, written.append)(JobStarted("build"))
     assert written == ["build\n"]
@@ -66,6 +69,7 @@ def test_broken_adapters_warn_and_do_not_break_the_run(install: Install) -> None
     found = adapter({}, warn=warnings.append)
     assert found
     assert found.context({}) == {}
+    assert found.hide([b"hunter2"]) == ""
     emit = found.reporter({}, written.append)
     emit(JobStarted("one"))
     emit(JobStarted("two"))
@@ -74,6 +78,7 @@ def test_broken_adapters_warn_and_do_not_break_the_run(install: Install) -> None
         ("the adapter `trial_a` of trial-a", "ModuleNotFoundError: No module named 'trial_nothing'"),
         ("the adapter `trial_b` of trial-b", "KeyError: 'no'"),
         ("the adapter `trial_c` of trial-c", "OSError: no context"),
+        ("the adapter `trial_c` of trial-c", "RuntimeError: hide: ValueError"),
         ("the adapter `trial_c` of trial-c", "KeyError: 'one'"),
     ]
 

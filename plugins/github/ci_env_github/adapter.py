@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ci_env.events import Emit, Event
 
@@ -17,6 +17,13 @@ def context(env: Mapping[str, str]) -> Mapping[str, str]:
     from ci_env_github.context import read_context
 
     return read_context(env)
+
+
+def hide(secrets: Sequence[bytes]) -> str:
+    """Return commands to mask these values, for what other steps of the job write."""
+    from ci_env_github.reporter import mask_commands
+
+    return mask_commands(secrets)
 
 
 def reporter(env: Mapping[str, str], write: Callable[[str], None]) -> Emit:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 
 from ci_env.events import (
     Event,
@@ -21,6 +21,7 @@ from ci_env.events import (
     StepOutput,
     StepStarted,
 )
+from ci_env.mask import as_written
 
 _ESCAPES = {"%": "%25", "\r": "%0D", "\n": "%0A"}
 _PROPERTY_ESCAPES = _ESCAPES | {":": "%3A", ",": "%2C"}
@@ -115,6 +116,22 @@ class Reporter:
     def _command(self, name: str, data: str, *, title: str = "") -> None:
         properties = f" title={_escaped(title, _PROPERTY_ESCAPES)}" if title else ""
         self._write(f"::{name}{properties}::{_escaped(data, _ESCAPES)}\n")
+
+
+def mask_commands(secrets: Iterable[bytes]) -> str:
+    """Return a command for each value, and for each of its lines, as the runner looks at one line of a log at a time.
+
+    It makes the encoded forms of each itself. What is no text cannot be in a log as it is.
+    """
+    values = dict.fromkeys(text for secret in secrets for text in _texts(secret))
+    return "".join(f"::add-mask::{_escaped(value, _ESCAPES)}\n" for value in values)
+
+
+def _texts(secret: bytes) -> Iterator[str]:
+    try:
+        yield from (part.decode() for part in as_written(secret))
+    except UnicodeDecodeError:
+        return
 
 
 def _escaped(text: str, escapes: dict[str, str]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ci_env.events import Emit
 
@@ -17,6 +17,11 @@ def context(env: Mapping[str, str]) -> Mapping[str, str]:
     from ci_env_gitlab.context import read_context
 
     return read_context(env)
+
+
+def hide(secrets: Sequence[bytes]) -> str:  # noqa: ARG001  # a job of GitLab's has no way to ask for it
+    """Return nothing: GitLab masks the variables that its settings say, and ci-env what it writes itself."""
+    return ""
 
 
 def reporter(env: Mapping[str, str], write: Callable[[str], None]) -> Emit:  # noqa: ARG001  # the format needs none
