@@ -71,6 +71,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_build_arguments(built)
     for action in (pulled, imported, built):
         add_platform(action)
+    for action in (exported, pushed):
+        forms = "of layers that are packed again (default: gzip)"
+        action.add_argument("--compression", choices=("gzip", "zstd"), help=forms)
     formats = ("auto", "rich", "plain", "json")
     for action in (pulled, imported, exported, pushed, built):
         action.add_argument("--format", choices=formats, default="auto", help="how to show progress (default: auto)")

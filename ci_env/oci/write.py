@@ -18,7 +18,7 @@ from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note, Progress
 from ci_env.files import explained
 from ci_env.frozen import dataclass, replace
-from ci_env.oci.compress import Written, write_gzip, write_plain
+from ci_env.oci.compress import Compression, Written, write_gzip, write_plain, write_zstd
 from ci_env.oci.document import (
     OCI_CONFIG,
     OCI_LAYER,
@@ -32,6 +32,7 @@ from ci_env.oci.document import (
 from ci_env.oci.packing import PackedLayer
 
 _PROGRESS_BYTES = 2**24
+_WRITERS = {None: write_plain, "gzip": write_gzip, "zstd": write_zstd}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +84,10 @@ class Target(Protocol):
         ...
 
 
-def write(image: StoredImage, target: Target, emit: Emit) -> Digest:
+def write(image: StoredImage, target: Target, emit: Emit, *, compression: Compression = "gzip") -> Digest:
     """Write `image` to `target`; return the digest of its manifest there.
+
+    `compression` is that of layers whose archives are made again, unless the target wants plain ones.
 
     ConfigError for what no archive can hold; HostError, RegistryError of the target's. On failure `target` has some
     blobs that nothing names.
@@ -100,9 +103,10 @@ def write(image: StoredImage, target: Target, emit: Emit) -> Digest:
             layers.append(layer)
             diff_ids.append(config.diff_ids[number])
             continue
+        form = None if target.is_plain else compression
         with image.pack[number]() as packed:
-            written = _put_layer(packed, target, emit, what=f"layer {number + 1} of {len(original.layers)}")
-        suffix = "" if target.is_plain else "+gzip"
+            written = _put_layer(packed, target, form, emit, what=f"layer {number + 1} of {len(original.layers)}")
+        suffix = "" if form is None else f"+{form}"
         layers.append(Descriptor(OCI_LAYER + suffix, written.digest, written.size))
         diff_ids.append(written.diff_id)
     finished = _documents(image, original, tuple(layers), tuple(diff_ids), is_plain=target.is_plain)
@@ -111,13 +115,12 @@ def write(image: StoredImage, target: Target, emit: Emit) -> Digest:
     return finished.manifest_descriptor.digest
 
 
-def _put_layer(packed: PackedLayer, target: Target, emit: Emit, *, what: str) -> Written:
+def _put_layer(packed: PackedLayer, target: Target, form: Compression | None, emit: Emit, *, what: str) -> Written:
     file = target.spool / "layer.part"
     with explained("write", file):
         try:
             with open(file, "wb") as opened:
-                write_layer = write_plain if target.is_plain else write_gzip
-                written = write_layer(_ProgressReader(packed, what, emit), opened.write)
+                written = _WRITERS[form](_ProgressReader(packed, what, emit), opened.write)
             target.put(file, Descriptor(OCI_LAYER, written.digest, written.size))
         finally:
             file.unlink(missing_ok=True)

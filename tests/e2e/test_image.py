@@ -117,6 +117,21 @@ def test_pushed_and_pulled(made: Project, registry: RealRegistry) -> None:
     assert made.run().lines("look") == ["hello"]
 
 
+def test_exported_with_zstd(made: Project) -> None:
+    ok(made, "import", "oci:../layout", "team/app:1")
+    ok(made, "export", "team/app:1", "oci:out", "--compression", "zstd")
+    blobs = made.root / "out/blobs/sha256"
+    manifests = [json.loads(blob.read_bytes()) for blob in blobs.iterdir() if blob.read_bytes()[:1] == b"{"]
+    (layers,) = [manifest["layers"] for manifest in manifests if "layers" in manifest]
+    assert {layer["mediaType"] for layer in layers} == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+    assert {(blobs / layer["digest"][7:]).read_bytes()[:4] for layer in layers} == {b"\x28\xb5\x2f\xfd"}
+    made.pipeline(JOB, image="oci:out")
+    assert made.run("--offline").lines("look") == ["hello"]
+    called = made.call("image", "export", "team/app:1", "docker-archive:x.tar", "--compression", "zstd")
+    assert (called.code, "the layers of a docker archive are not compressed" in called.err) == (2, True)
+    assert not (made.root / "x.tar").exists()
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

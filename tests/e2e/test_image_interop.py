@@ -18,6 +18,7 @@ from pathlib import Path
 import pytest
 
 from ci_env.digest import Digest
+from ci_env.oci.compress import Compression
 from ci_env.oci.docker_archive import open_docker_archive
 from ci_env.oci.docker_archive_write import docker_archive
 from ci_env.oci.layout import LayoutSource, open_archive
@@ -74,14 +75,14 @@ class Stores:
     image: PulledImage
     path: Path
 
-    def write(self, form: str, name: str) -> Path:
+    def write(self, form: str, name: str, *, compression: Compression = "gzip") -> Path:
         """Write the image, in a form, to a new file or directory."""
         stored, path, spool = self.one.stored(self.image.manifest, self.image.chain), self.path / name, self.spool(name)
         if form == "oci":
-            write(stored, LayoutTarget(path, "1"), lambda _: None)
+            write(stored, LayoutTarget(path, "1"), lambda _: None, compression=compression)
         elif form == "oci-archive":
             with oci_archive(path, "1", NAME, spool) as target:
-                write(stored, target, lambda _: None)
+                write(stored, target, lambda _: None, compression=compression)
         else:
             with docker_archive(path, NAME, spool) as docker_target:
                 write(stored, docker_target, lambda _: None)
@@ -149,6 +150,25 @@ def test_skopeo(stores: Stores, form: str, to: str) -> None:
     ours, theirs = stores.write(form, "ours"), stores.path / "theirs"
     skopeo(stores.path, f"{form}:{ours}{tags[form]}", f"{to}:{theirs}{tags[to]}")
     assert stores.is_same(stores.read(to, theirs, tags[to][1:]))
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive"])
+def test_skopeo_copies_zstd(stores: Stores, form: str) -> None:
+    needs("skopeo", packages="skopeo")
+    ours, theirs = stores.write(form, "ours", compression="zstd"), stores.path / "theirs"
+    assert stores.is_same(stores.read(form, ours, "1"))
+    skopeo(stores.path, f"{form}:{ours}:1", f"oci:{theirs}:1")
+    assert stores.is_same(stores.read("oci", theirs, "1"))
+
+
+@pytest.mark.root
+def test_podman_loads_zstd(stores: Stores, short: Path) -> None:
+    needs("podman", packages="podman")
+    podman, policy = podman_in(short), policy_in(stores.path)
+    theirs, ours = stores.path / "theirs", stores.write("oci-archive", "ours", compression="zstd")
+    name = run(*podman, "load", "--signature-policy", policy, "-i", ours).rpartition(" ")[2]
+    run(*podman, "save", "--format", "oci-archive", "-o", theirs, name)
+    assert stores.is_same(stores.read("oci-archive", theirs, None))
 
 
 def test_umoci(stores: Stores) -> None:

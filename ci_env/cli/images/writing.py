@@ -33,7 +33,9 @@ def run(arguments: argparse.Namespace) -> None:
         result = find_one(Images(everything.store), arguments.image)
         image = _stored(everything, result)
         with _target(everything, result, place, reference, emit) as target:
-            digest = write(image, target, emit)
+            if target.is_plain and arguments.compression is not None:
+                raise ConfigError("the layers of a docker archive are not compressed", hint="leave out --compression")
+            digest = write(image, target, emit, compression=arguments.compression or "gzip")
     if arguments.format != "json":
         sys.stdout.write(f"{digest}\n")
 
