@@ -30,6 +30,12 @@ class Running:
     def _take(self, piece: bytes) -> None:
         self.output += piece
 
+    @property
+    def ending(self) -> tuple[int | None, int | None, str]:
+        """How it ended, once it has: exit code, signal, reason."""
+        assert self.exit is not None
+        return self.exit.code, self.exit.signal, self.exit.reason
+
     def visit(
         self, what: str | Sequence[str], *, stdin: bytes = b"", user: str | None = None, workdir: str | None = None
     ) -> subprocess.CompletedProcess[bytes]:

@@ -14,9 +14,10 @@ from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from typing import cast
 
+from ci_env.errors import HostError
 from ci_env.ports import Exit
 from ci_env_runners import idmap
-from ci_env_runners.ending import ended
+from ci_env_runners.ending import failure
 from ci_env_runners.terminal import converse
 from ci_env_runners.visits import SIGNALS
 
@@ -41,9 +42,15 @@ def attend(visitor: int) -> Exit:
 
 
 def _exit(said: bytes) -> Exit:
-    found = ended(said, "exit", idmap.choose().mode)
+    if not said:
+        raise HostError("the sandbox has ended without a word", hint="`ci-env ps` shows what runs")
     answer = cast("dict[str, object]", json.loads(said.partition(b"\n")[0]))
-    return Exit(found.code, found.signal, "cancelled") if answer.get("by_sandbox") else found
+    if "failed" in answer:
+        raise failure(answer, idmap.choose().mode)
+    code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
+    if answer["by_sandbox"]:
+        return Exit(None, -code, "cancelled")
+    return Exit(code, None, "exit") if code >= 0 else Exit(None, -code, "signal")
 
 
 @contextmanager

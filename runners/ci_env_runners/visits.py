@@ -58,7 +58,7 @@ class Visits:
         """descriptors of those whose control has ended"""
 
     def admit(self, control: socket.socket, order: int, *doors: int) -> None:
-        """Let a visitor in as soon as there is a step. `order`, a file, says what it wants, and by writing to `doors` it
+        """Let a visitor in as soon as there is a step. `order`, a file, says what it wants; by writing to `doors` it
         enters the sandbox's control groups. All are closed in time.
         """
         self._waiting.append(_Order(control, order, doors))

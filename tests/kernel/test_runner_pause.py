@@ -7,7 +7,6 @@ import time
 
 import pytest
 
-from ci_env.ports import Exit
 from tests.going_on import Running, going_on
 from tests.processes import running, wait_until
 from tests.sandboxes import Place
@@ -45,7 +44,7 @@ def test_time_limits_stand_still(place: Place) -> None:
     assert step.exit is None
     place.runner.resume()
     step.thread.join(timeout=10)
-    assert step.exit == Exit(None, 9, "timeout")
+    assert step.ending == (None, 9, "timeout")
     assert 5 <= time.monotonic() - began < 8
 
 
@@ -56,7 +55,7 @@ def test_nothing_starts_during_a_pause(place: Place) -> None:
     assert (step.output, step.exit) == (b"", None)
     place.runner.resume()
     step.thread.join(timeout=10)
-    assert step.exit == Exit(0, None, "exit")
+    assert step.ending == (0, None, "exit")
 
 
 def test_a_pause_at_any_moment_of_the_start(place: Place) -> None:
@@ -69,7 +68,7 @@ def test_a_pause_at_any_moment_of_the_start(place: Place) -> None:
         assert stands_still(step), after_ms
         place.runner.resume()
         step.thread.join(timeout=10)
-        assert step.exit == Exit(0, None, "exit")
+        assert step.ending == (0, None, "exit")
 
 
 @pytest.mark.parametrize("now", [True, False])
@@ -80,7 +79,7 @@ def test_cancelled_during_a_pause(place: Place, nap: str, now: bool) -> None:
         place.runner.cancel(now=now)
         step.thread.join(timeout=20)
         assert time.monotonic() - began < 3
-        assert step.exit == (Exit(None, 9, "cancelled") if now else Exit(3, None, "cancelled"))
+        assert step.ending == ((None, 9, "cancelled") if now else (3, None, "cancelled"))
         assert now or b"tidied" in step.output
     assert not running(nap)
 
@@ -90,5 +89,4 @@ def test_cancelled_before_it_starts_during_a_pause(place: Place, nap: str) -> No
     step = Running(place, place.sandbox(nap))
     threading.Timer(0.2, place.runner.cancel, kwargs={"now": False}).start()
     step.thread.join(timeout=10)
-    assert step.exit is not None
-    assert step.exit.reason == "cancelled"
+    assert step.ending[2] == "cancelled"
