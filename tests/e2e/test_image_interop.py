@@ -5,6 +5,7 @@ The daemon of docker and the storage of podman are the tests' own, in directorie
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -28,8 +29,11 @@ from ci_env.oci.reference import Reference, parse
 from ci_env.oci.registries import Registries
 from ci_env.oci.source import ImageSource
 from ci_env.oci.write import write
+from tests.account import Who
+from tests.installed import CiEnv
 from tests.layer_stack import Node
 from tests.oci_builder import Item, d, f, hard, image, link, opaque, tar, wh, write_layout
+from tests.project import project
 from tests.real_registry import RealRegistry
 from tests.stored_images import Images, new_images
 
@@ -312,3 +316,25 @@ def test_docker_between_two_registries(stores: Stores, registry: RealRegistry, s
         docker("tag", str(first), str(second))
         docker("push", "--quiet", str(second))
     assert stores.is_same(pulled(stores, second))
+
+
+@pytest.mark.root
+def test_docker_loads_what_was_built(stores: Stores, short: Path, ci_env: Callable[[Who], CiEnv]) -> None:
+    """The image that docker saves is the one of the store: its tree and its config."""
+    needs("docker", "dockerd", packages="docker.io")
+    made = project(ci_env("root"), 'a: {steps: [{run: "true"}]}\n', files={"src/main": "x", "src/sub/deep": "y"})
+    made.put("Dockerfile", 'FROM scratch\nCOPY --chown=3:5 --chmod=4755 src /srv/\nENV A=b\nWORKDIR /d\nCMD ["sh"]\n')
+    assert made.call("image", "build", "-t", NAME).code == 0
+    with dockerd(short / "docker") as docker:
+        for form in ("docker-archive", "oci-archive"):
+            assert made.call("image", "export", NAME, f"{form}:{form}.tar").code == 0
+            docker("load", "-i", made.root / f"{form}.tar")
+            shown = json.loads(docker("image", "inspect", NAME))[0]
+            docker("save", "-o", stores.path / form, NAME)
+            docker("rmi", NAME)
+            back = stores.read("docker-archive", stores.path / form, NAME)
+            assert stores.two.view(back)["srv/sub/deep"].mode == 0o4755
+            assert set(stores.two.view(back)) == {".", "d", "srv", "srv/main", "srv/sub", "srv/sub/deep"}
+            facts = shown["Config"]
+            assert (facts["Env"][-1], facts["WorkingDir"], facts["Cmd"]) == ("A=b", "/d", ["sh"])
+            assert len(shown["RootFS"]["Layers"]) == 2
