@@ -109,6 +109,21 @@ def test_old_things_go(filled: Filled) -> None:
     assert kinds(removed) == ["blob", "layer", "step"]
 
 
+@pytest.mark.parametrize("ahead", [30, 3650], ids=["a month", "ten years"])
+def test_what_was_used_while_the_clock_was_ahead_stays_until_then(filled: Filled, ahead: int) -> None:
+    filled.step("step", filled.layer("layer", age=-ahead), age=-ahead)
+    assert filled.prune(days=1) == []
+    assert filled.prune(days=-ahead - 1)
+    assert filled.left() == set()
+
+
+def test_a_run_of_a_future_time_harms_no_other(filled: Filled) -> None:
+    first, second = filled.run(filled.layer("kept", age=99), age=-3650), filled.run(filled.layer("of now"))
+    filled.prune(keep=1)
+    assert {"kept", first} <= filled.left()
+    assert {"of now", second} <= filled.left()
+
+
 def test_a_run_keeps_what_it_speaks_of(filled: Filled) -> None:
     needed, blob = filled.layer("needed", age=99), filled.blob("log")
     filled.layer("other", age=99)
