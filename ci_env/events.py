@@ -109,6 +109,8 @@ class StepFailure:
     """last lines of its output"""
     replay: str
     """the command line that reproduces it"""
+    capsule: str = ""
+    """the file that reproduces it on another machine; empty: there is none"""
 
 
 @dataclass(frozen=True, slots=True)

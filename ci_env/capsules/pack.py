@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from ci_env import codec
@@ -21,7 +23,7 @@ from ci_env.errors import ConfigError
 from ci_env.events import Note
 from ci_env.frozen import dataclass
 from ci_env.mask import Mask
-from ci_env.oci.packing import packed
+from ci_env.oci.packing import PackedLayer, packing
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,16 @@ class _Packer:
         there = {layer for image in known for layer in image.chain}
         seen = frozenset(wanted if self._failed is None else self._failed.before)
         compared = self._failed.output if self._failed else None
-        with self._writer.room(codec.dumps(self._record)):
+        chosen = self._choose(stacked, seen, there)
+        needed = [one for one in chosen if one.layer in seen]
+        more = [one for one in chosen if one.layer not in seen]
+        wanted_contents = kept_contents(self._record)
+        with self._writer.room(codec.dumps(self._record)), self._archives([*needed, *more]) as archives:
             bases = tuple(self._add_base(image) for image in known)
-            layers = [*self._add_layers([one for one in stacked if one.layer in seen], there, is_needed=True)]
-            contents = dict(self._add_contents([one for one in kept_contents(self._record) if one[1] == compared]))
-            layers += self._add_layers([one for one in stacked if one.layer not in seen], there, is_needed=False)
-            contents |= self._add_contents([one for one in kept_contents(self._record) if one[1] != compared])
+            layers = [*self._add_layers(needed, archives, there, is_needed=True)]
+            contents = dict(self._add_contents([one for one in wanted_contents if one[1] == compared]))
+            layers += self._add_layers(more, archives, there, is_needed=False)
+            contents |= self._add_contents([one for one in wanted_contents if one[1] != compared])
         content = codec.dumps(hide(self._record, self._mask, {old: new.blob.digest for old, new in contents.items()}))
         if len(content) > form.MAX_RECORD_BYTES:
             raise ConfigError(f"the record of run {self._record.run_id} is too large for a capsule")
@@ -95,32 +101,59 @@ class _Packer:
         self._writer.add(known.config)
         return known.base
 
-    def _add_layers(self, stacked: Sequence[Stacked], there: set[Digest], *, is_needed: bool) -> Iterator[LayerPart]:
-        """Add the layers that are in the store, and lie on layers that are `there`: in the capsule, or elsewhere."""
+    def _choose(self, stacked: Sequence[Stacked], seen: frozenset[Digest], outside: set[Digest]) -> list[Stacked]:
+        """Return the layers to pack: those in the store that lie on such layers, or on layers that are elsewhere."""
+        chosen: list[Stacked] = []
+        there = set(outside)
         for one in stacked:
             if one.layer in there:
                 continue
             if there.issuperset(one.below) and self._shelf.layers.has(one.layer, even_doubtful=True):
-                try:
-                    yield from self._add_layer(one)
-                    there.add(one.layer)
-                except TooLarge:
-                    if is_needed:
-                        raise
-                    self.left_out.append("the state that a step has left")
-            elif is_needed and self._failed is not None:
+                chosen.append(one)
+                there.add(one.layer)
+            elif one.layer in seen and self._failed is not None:
                 raise ConfigError(
                     f"run {self._record.run_id} cannot be packed: layers that its failed step saw are gone",
                     hint="run the pipeline again",
                 )
+        return chosen
 
-    def _add_layer(self, one: Stacked) -> list[LayerPart]:
-        directory = self._shelf.layers.directory(one.layer)
-        return [self._add_part(one, directory, part) for part in _parts(directory)]
+    @contextmanager
+    def _archives(self, chosen: Sequence[Stacked]) -> Generator[Iterator[PackedLayer]]:
+        """Give the archives of all parts of layers, in their order."""
+        directories = [self._shelf.layers.directory(one.layer) for one in chosen]
+        parts = [(directory, part) for directory in directories for part in _parts(directory)]
+        if not parts:
+            yield iter(())
+            return
+        with packing(self._shelf.as_owner, parts, secrets=self._secrets) as archives:
+            yield archives
 
-    def _add_part(self, one: Stacked, directory: Path, part: str) -> LayerPart:
-        with packed(self._shelf.as_owner, directory, part, secrets=self._secrets) as archive:
-            added = self._writer.add_all(archive)
+    def _add_layers(
+        self, chosen: Sequence[Stacked], archives: Iterator[PackedLayer], there: set[Digest], *, is_needed: bool
+    ) -> Iterator[LayerPart]:
+        """Add layers; leave those out that do not fit and are not needed, and what lies on them."""
+        for one in chosen:
+            parts = _parts(self._shelf.layers.directory(one.layer))
+            mine = list(itertools.islice(archives, len(parts)))
+            if not there.issuperset(one.below):
+                for archive in mine:
+                    archive.pass_over()
+                continue
+            try:
+                added = [self._add_part(one, part, archive) for part, archive in zip(parts, mine, strict=True)]
+            except TooLarge:
+                if is_needed:
+                    raise
+                self.left_out.append("the state that a step has left")
+                for archive in mine:
+                    archive.pass_over()
+            else:
+                there.add(one.layer)
+                yield from added
+
+    def _add_part(self, one: Stacked, part: str, archive: PackedLayer) -> LayerPart:
+        added = self._writer.add_all(archive)
         for warning in archive.warnings:
             self._shelf.emit(Note("warning", f"the capsule of run {self._record.run_id}: {warning}"))
         return LayerPart(one.layer, part, one.is_source, archive.redacted, form.layer_blob(added.digest, added.size))

@@ -1,11 +1,13 @@
-"""The program that packs one layer: `python -I -m ci_env.oci.pack DIR [PART]`, DIR a layer directory of the store.
+"""The program that packs layers: `python -I -m ci_env.oci.pack DIR [PART [DIR PART]...]`, DIR a layer directory of the
+store.
 
-PART, `root` or `host/NAME`, is the only one of its directories to be packed, as if it were the whole layer. A program
-of its own because it runs under the ids that layers are owned by (ports.Runner.as_owner). The archive depends on the
-layer alone: entries are sorted, and each file comes at the first of its names. Reads values that no archive may hold
-from stdin, each after its length in 4 bytes, big-endian. Writes pieces of the archive to stdout in the same form; then
-length 0 and one line of JSON: `warnings` and `redacted`, how many files had such a value; or `error` with `kind`
-(`config` or `host`), `message` and `hint`, and what came before is no archive. packing.py is the other end.
+PART, `root` or `host/NAME`, is the only one of its directories to be packed, as if it were the whole layer; if it is
+empty or left out, all are. A program of its own because it runs under the ids that layers are owned by
+(ports.Runner.as_owner). An archive depends on the layer alone: entries are sorted, and each file comes at the first of
+its names. Reads values that no archive may hold from stdin, each after its length in 4 bytes, big-endian. Writes, for
+each archive, its pieces to stdout in the same form; then length 0 and one line of JSON: `warnings` and `redacted`, how
+many files had such a value; or `error` with `kind` (`config` or `host`), `message` and `hint`: then what came before is
+no archive, and none comes after. packing.py is the other end.
 """
 
 from __future__ import annotations
@@ -48,23 +50,34 @@ _KINDS: dict[int, Kind] = {
 
 
 def main(argv: Sequence[str]) -> int:
-    """Pack the layer, or the part of it, that the arguments name to stdout; return the exit status."""
+    """Pack what the arguments name to stdout; return the exit status."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C reaches us too; who started us tells of it
-    layer, part = argv if len(argv) > 1 else (argv[0], None)
+    names = argv if len(argv) > 1 else [*argv, ""]
     _allow_deep_directories()
-    pieces = _Pieces(1)
+    pieces, secrets = _Pieces(1), _secrets()
     try:
-        with explained("pack the layer", Path(layer)):
-            found = pack(Path(layer), pieces.put, part=part, secrets=_secrets())
-        pieces.flush()
-        answer: dict[str, object] = {"warnings": list(found.warnings), "redacted": found.redacted}
+        for layer, part in zip(names[::2], names[1::2], strict=True):
+            answer = _answer(Path(layer), part or None, pieces, secrets)
+            os.write(1, _LENGTH.pack(0) + json.dumps(answer).encode() + b"\n")
+            if "error" in answer:
+                return 1
     except BrokenPipeError:
         return 1  # nobody wants it any more
+    return 0
+
+
+def _answer(layer: Path, part: str | None, pieces: _Pieces, secrets: Sequence[bytes]) -> dict[str, object]:
+    """Pack one layer, and return what is to be said of it."""
+    try:
+        with explained("pack the layer", layer):
+            found = pack(layer, pieces.put, part=part, secrets=secrets)
+        pieces.flush()
     except CiEnvError as error:
+        if isinstance(error.__cause__, BrokenPipeError):
+            raise error.__cause__ from None
         kind = "config" if isinstance(error, ConfigError) else "host"
-        answer = {"error": {"kind": kind, "message": error.message, "hint": error.hint}}
-    os.write(1, _LENGTH.pack(0) + json.dumps(answer).encode() + b"\n")
-    return 1 if "error" in answer else 0
+        return {"error": {"kind": kind, "message": error.message, "hint": error.hint}}
+    return {"warnings": list(found.warnings), "redacted": found.redacted}
 
 
 def _secrets() -> tuple[bytes, ...]:

@@ -7,7 +7,7 @@ import os
 import struct
 import sys
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 from ci_env.errors import CiEnvError, ConfigError, HostError
 from ci_env.oci.unpacking import AsOwner
 
+_PIECE = 2**20
 _LENGTH = struct.Struct(">I")
 _MODULE = "ci_env.oci.pack"
 
@@ -36,10 +37,15 @@ class PackedLayer:
         if not self._left and not self._is_finished:
             (self._left,) = _LENGTH.unpack(self._exactly(_LENGTH.size))
             if not self._left:
-                self._finish(self._source.read())
+                self._finish(self._source.readline())
         piece = self._exactly(min(size, self._left)) if self._left else b""
         self._left -= len(piece)
         return piece
+
+    def pass_over(self) -> None:
+        """Read to the end for nothing."""
+        while self.read(_PIECE):
+            pass
 
     def _exactly(self, size: int) -> bytes:
         content = self._source.read(size)
@@ -59,22 +65,32 @@ class PackedLayer:
 
 
 @contextmanager
-def packed(
-    as_owner: AsOwner, layer: Path, part: str | None = None, *, secrets: Sequence[bytes] = ()
-) -> Generator[PackedLayer]:
+def packed(as_owner: AsOwner, layer: Path) -> Generator[PackedLayer]:
     """Give the archive of the layer directory `layer`, plain; the same bytes whoever packs it, and whenever.
 
-    With a `part`, `root` or `host/NAME`, only that directory's, with paths from there. No form of the `secrets` is in
-    it. Leaving the block early ends the program. Raises what starting it raises.
+    Leaving the block early ends the program. Raises what starting it raises.
     """
-    argv = [sys.executable, "-I", "-m", _MODULE, str(layer), *([part] if part else [])]
+    with packing(as_owner, [(layer, "")]) as archives:
+        yield next(archives)
+
+
+@contextmanager
+def packing(
+    as_owner: AsOwner, parts: Sequence[tuple[Path, str]], *, secrets: Sequence[bytes] = ()
+) -> Generator[Iterator[PackedLayer]]:
+    """Give the archives of layer directories, each to be read to its end before the next; one program makes them all.
+
+    A part is `root` or `host/NAME`: only that directory's, with paths from there; empty: the whole layer. No form of
+    the `secrets` is in any. Raises as `packed`.
+    """
+    argv = [sys.executable, "-I", "-m", _MODULE, *(text for layer, part in parts for text in (str(layer), part))]
     with open(os.memfd_create("secrets"), "w+b") as hidden:  # nowhere on a disk, and in no list of processes
         hidden.writelines(_LENGTH.pack(len(secret)) + secret for secret in secrets)
         hidden.seek(0)
         output, target = os.pipe()
         program = _Program(as_owner, argv, hidden.fileno() if secrets else None, target)
         with program, open(output, "rb") as source:
-            yield PackedLayer(source)
+            yield (PackedLayer(source) for _ in parts)
 
 
 class _Program:
