@@ -8,7 +8,10 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from ci_env.cli.secrets import Declared, gather, given
+from ci_env.cli.secrets import add_arguments as add_secrets
 from ci_env.errors import ConfigError
+from ci_env.execute.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from ci_env.capsule.record import Record
@@ -40,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: the first that failed)")
     parser.add_argument("--shell", action="store_true", help="open a shell in the state before the step instead")
     parser.add_argument("--after", action="store_true", help="with --shell: in the state that the step left")
+    add_secrets(parser)
+    parser.add_argument("--without-secrets", action="store_true", help="go on where the step's secrets have no value")
     times = "run it so often, and say how often it fails"
     parser.add_argument("--times", metavar="N", type=_times, default=1, help=times)
     parser.add_argument(
@@ -79,11 +84,25 @@ def run(arguments: argparse.Namespace) -> int:
         record = sourced.record
         chosen = choose_step(record, arguments.step)
         check_can_run(chosen.job.image.platform)
-        furnisher = Furnisher(record.plan, everything.layers, everything.caches)
+        secrets = _secrets(arguments, record, chosen)
+        furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets)
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         if arguments.shell:
             return _shell(stage, record, chosen, after=arguments.after)
         return _replay(stage, record, chosen, everything, interruption, arguments.times, as_json=arguments.json)
+
+
+def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen) -> Secrets:
+    """Return the values for the step, which no record has."""
+    from ci_env.cli.telling import tell
+
+    values = given(arguments)
+    if arguments.without_secrets:
+        if values.values:
+            raise ConfigError("--without-secrets uses no values, and some are given", hint="leave one of them out")
+        return NO_SECRETS
+    wanted = (Declared(secret, f"the step {chosen.name!r} of run {record.run_id}") for secret in chosen.step.secrets)
+    return gather(values, wanted, tell, otherwise="; or go on with `--without-secrets`")
 
 
 def _replay(
@@ -124,7 +143,8 @@ def _replay(
     say(f"replaying {chosen.name} of run {record.run_id}")
     old = recorded(stage, chosen)
     found = tally(old, replays(), one_more)
-    reasons = (*found.verdict.reasons, *_remarks(chosen, opened))
+    hide = stage.furnisher.secrets.hidden_in  # what reports say is as the step wrote it
+    reasons = (*map(hide, found.verdict.reasons), *_remarks(chosen, opened))
     code = exit_code(found, old)
     if as_json:
         _print_json(record, chosen, old, found, reasons, code)
@@ -184,7 +204,8 @@ def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
     sys.stderr.write(f"the state {where} {chosen.name} of run {record.run_id}{f' ({ending})' if ending else ''}\n")
     if not after:
         sys.stderr.write("its command:\n")
-        sys.stderr.writelines(f"  $ {line}\n" for line in chosen.step.argv[-1].rstrip().splitlines())
+        command = stage.furnisher.secrets.hidden_in(chosen.step.argv[-1])
+        sys.stderr.writelines(f"  $ {line}\n" for line in command.rstrip().splitlines())
     sys.stderr.write("what you change here is gone when you leave\n")
     sys.stderr.flush()
     ended = open_shell(stage, chosen, after=after, terminal=os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb")

@@ -82,10 +82,11 @@ def given(arguments: argparse.Namespace) -> Given:
     return Given(values)
 
 
-def gather(given: Given, wanted: Iterable[Declared], emit: Emit) -> Secrets:
+def gather(given: Given, wanted: Iterable[Declared], emit: Emit, *, otherwise: str = "") -> Secrets:
     """Return the values of all secrets that are wanted, of those given on the command line even if they are not.
 
-    From the command line, else the environment. ConfigError names those that have none, or none that will do.
+    From the command line, else the environment. ConfigError names those that have none, or none that will do;
+    `otherwise` ends its hint.
     """
     values = dict(given.values)
     missing: dict[str, str] = {}
@@ -99,7 +100,7 @@ def gather(given: Given, wanted: Iterable[Declared], emit: Emit) -> Secrets:
         values.setdefault(name, os.fsencode(os.environ.get(name, "")))
         _check(one.secret, values[name])
     if missing:
-        raise _lacking(missing)
+        raise _lacking(missing, otherwise)
     _tell_unused(given, names, emit)
     return Secrets(values) if values else NO_SECRETS
 
@@ -156,13 +157,9 @@ def _check(secret: Secret, value: bytes) -> None:
         raise ConfigError(message, hint=f"leave it out of `secret_env`, and read /run/secrets/{secret.name}")
 
 
-def _lacking(missing: Mapping[str, str]) -> ConfigError:
+def _lacking(missing: Mapping[str, str], otherwise: str) -> ConfigError:
     lines = [f"{by}: no value for the secret {name}" for name, by in missing.items()]
-    return ConfigError("\n".join(lines), hint=_ways(next(iter(missing))))
-
-
-def _ways(name: str) -> str:
-    return _WAYS.format(name=name)
+    return ConfigError("\n".join(lines), hint=_WAYS.format(name=next(iter(missing))) + otherwise)
 
 
 def _tell_unused(given: Given, names: list[str], emit: Emit) -> None:

@@ -28,6 +28,10 @@ class Secrets:
         known = (secret for secret in wanted if secret.name in self._values)
         return tuple(GivenSecret(secret.name, self._values[secret.name], secret.variables) for secret in known)
 
+    def lacking(self, wanted: Iterable[Secret]) -> tuple[str, ...]:
+        """Return the names of those that have no value here."""
+        return tuple(secret.name for secret in wanted if secret.name not in self._values)
+
     def values(self) -> tuple[bytes, ...]:
         """Return the values alone, for who hides them."""
         return tuple(self._values.values())

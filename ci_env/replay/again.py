@@ -65,6 +65,7 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
         tree=layer_digest(stage.runner, staging),
         failed=reports.failed,
         remarks=reports.remarks,
+        lacking=stage.furnisher.secrets.lacking(chosen.step.secrets),
     )
     for suffix in ("", ".work", ".caches", ".log", ".tar"):  # now, since there may be many replays
         stage.layers.discard(staging.with_name(f"{staging.name}{suffix}"))

@@ -67,6 +67,8 @@ class Outcome:
     """by its reports, in the order of ids; None: it has none"""
     remarks: tuple[str, ...] = ()
     """what could not be read of it"""
+    lacking: tuple[str, ...] = ()
+    """names of secrets that it should have had"""
 
     @property
     def cause(self) -> Cause:
@@ -113,7 +115,17 @@ def judge(old: Outcome, new: Outcome, others: Sequence[Outcome] = ()) -> Verdict
         found = _by_output(old, new, others)
     if found.kind == "same" and old.tree and new.tree and old.tree != new.tree:
         found = replace(found, reasons=(*found.reasons, "the files that it left differ"))
-    return replace(found, reasons=(*found.reasons, *dict.fromkeys((*old.remarks, *new.remarks))))
+    found = replace(found, reasons=(*found.reasons, *dict.fromkeys((*old.remarks, *new.remarks))))
+    return _without_secrets(found, new.lacking) if new.lacking else found
+
+
+def _without_secrets(found: Verdict, names: tuple[str, ...]) -> Verdict:
+    """Return what can be said of a replay without secrets: that it ended alike may have quite another reason."""
+    words = f"the step ran without its secrets: {', '.join(names)}"
+    if found.kind != "same":
+        return replace(found, reasons=(*found.reasons, words))
+    reasons = (f"it ended alike, but {words}", *found.reasons)
+    return replace(found, kind="cannot-tell", reasons=reasons, reason="incomplete-state")
 
 
 def signature(outcome: Outcome) -> Signature:

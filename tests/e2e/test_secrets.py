@@ -173,3 +173,50 @@ def test_github_is_asked_to_mask_first(ci_env: Callable[[Who], CiEnv]) -> None:
     assert first == "::add-mask::hunter2"
     assert "hunter2" not in "".join(others) + called.err
     assert base64.b64encode(b"hunter2").decode() not in called.out
+
+
+REPLAYED = """
+a:
+  secrets: [TOKEN]
+  secret_env: {API: TOKEN}
+  steps:
+    - name: asks
+      run: |
+        echo "with ${API:-none}"
+        [ -n "$API" ] || exit 5
+        [ "$API" = right-value ] || exit 6
+        exit 3
+"""
+
+
+def test_a_replay_needs_the_values_again(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), REPLAYED)
+    run = made.run(env={"TOKEN": "right-value"}, code=1)
+    called = made.call("replay")
+    assert (called.code, called.out) == (2, "")
+    assert called.err == (
+        f"error: the step 'a/asks' of run {run.id}: no value for the secret TOKEN\n"
+        "hint: set the environment variable TOKEN, or give `--secret-file TOKEN=FILE`; "
+        "or go on with `--without-secrets`\n"
+    )
+    same = made.call("replay", env={"TOKEN": "right-value"})
+    assert (same.code, same.out) == (0, "same failure: exit status 3 and the same output both times\n")
+    assert "right-value" not in same.err
+    assert made.replay("--secret", "TOKEN=other-value", code=6)["reason"] == "other-ending"
+    without = made.replay("--without-secrets", code=6)
+    assert "the step ran without its secrets: TOKEN" in str(without["reasons"])
+    assert made.call("replay", "--without-secrets", "--secret", "TOKEN=other-value").code == 2
+
+
+def test_a_replay_without_secrets_claims_nothing(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), "a: {secrets: [TOKEN], steps: [{name: s, run: echo no; exit 1}]}")
+    made.run(env={"TOKEN": "right-value"}, code=1)
+    assert made.replay("--without-secrets", code=8)["reason"] == "incomplete-state"
+
+
+def test_a_shell_has_them(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(ci_env("user"), "a: {secrets: [TOKEN], steps: [{name: s, run: exit 1}]}")
+    made.run(env={"TOKEN": "right-value"}, code=1)
+    script = "wc -c </run/secrets/TOKEN >/workspace/size && grep -qx 11 /workspace/size && exit 42\n"
+    called = made.call("replay", "--shell", "--secret", "TOKEN=right-value", stdin=script)
+    assert called.code == 42, called

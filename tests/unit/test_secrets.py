@@ -17,6 +17,10 @@ def test_a_step_gets_what_it_asks_for() -> None:
     assert SECRETS.give(wanted) == (GivenSecret("TOKEN", b"hunter2", ("API_TOKEN",)),)
 
 
+def test_what_has_no_value_is_named() -> None:
+    assert SECRETS.lacking((Secret("TOKEN"), Secret("ABSENT"))) == ("ABSENT",)
+
+
 def test_no_repr_shows_a_value() -> None:
     assert repr(SECRETS) == "Secrets(TOKEN, KEY)"
     assert repr(SECRETS.give((Secret("TOKEN"),))) == "(GivenSecret('TOKEN'),)"

@@ -302,6 +302,19 @@ def test_another_cause_is_another_failure() -> None:
     assert judge(replace(old, ended="oom"), old).reason == "other-ending"
 
 
+def test_without_its_secrets_an_equal_ending_says_nothing() -> None:
+    verdict = judge(FAILED, replace(FAILED, lacking=("TOKEN", "KEY")))
+    assert (verdict.kind, verdict.reason, verdict.success) == ("cannot-tell", "incomplete-state", False)
+    assert verdict.reasons[0] == "it ended alike, but the step ran without its secrets: TOKEN, KEY"
+    assert exit_code(verdict) == 8
+
+
+def test_without_its_secrets_another_ending_is_as_it_is() -> None:
+    verdict = judge(FAILED, replace(PASSED, lacking=("TOKEN",)))
+    assert (verdict.kind, verdict.reason) == ("passes", "passed")
+    assert verdict.reasons[-1] == "the step ran without its secrets: TOKEN"
+
+
 def test_what_could_not_be_read_is_remarked_once() -> None:
     odd = replace(FAILED, remarks=("the report x was not compared: it is no XML",))
     assert judge(odd, odd).reasons[1:] == odd.remarks
