@@ -57,9 +57,9 @@ def _failure(failure: StepFailure, run_id: str, *, colour: bool) -> Iterator[str
         yield paint("  It wrote nothing.", "dim", colour=colour)
     yield ""
     if failure.tail and run_id:
-        yield f"  All of its output:   ci-env runs logs {clean(run_id)}"
+        yield f"  All of its output:  ci-env runs logs {clean(run_id)}"
     if failure.capsule:
-        yield f"  On another machine:  ci-env replay {clean(failure.capsule)}"
+        yield f"  On other machines:  ci-env replay {clean(failure.capsule)}"
     yield "  Replay it:"
     yield "  " + paint(clean(failure.replay), "strong", colour=colour)
 
