@@ -126,6 +126,21 @@ def test_no_other_process_shows_one(place: Place, nap: str) -> None:
     assert not any(form in b"".join(seen) for value in (VALUE, TEXT) for form in forms(value))
 
 
+def test_the_memory_of_who_laid_them_is_closed(place: Place) -> None:
+    """PID 1 has had the values: neither its memory nor its descriptors can be looked at."""
+    script = """
+import os
+for name in ("mem", "environ", "fd", "root", "cwd", "map_files"):
+    try:
+        (os.listdir if name in ("fd", "map_files") else os.stat if name in ("root", "cwd") else open)(f"/proc/1/{name}")
+        print("open:", name)
+    except OSError:
+        pass
+"""
+    for user in ("0", "nobody") if place.runner.is_owner_mapped() else ("0",):
+        assert said(place, ["/usr/bin/python3", "-c", script], TOKEN, user=user) == ""
+
+
 def test_a_link_of_the_image_leads_them_nowhere(place: Place, image: Path) -> None:
     (image / "root/run").symlink_to("/elsewhere")
     sandbox = with_secrets(place.sandbox("true", lowers=(image,), host=False, env={"PATH": PATH}), TOKEN)
