@@ -6,10 +6,11 @@ import itertools
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ci_env.pipeline.model import Network
+from ci_env.events import Usage
+from ci_env.pipeline.model import NO_LIMITS, Limits, Network
 from ci_env.ports import Bind, Exit, Process, Rootfs, Sandbox
 from ci_env_runners import namespace
 from ci_env_runners.namespace import NamespaceRunner
@@ -20,9 +21,11 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 @dataclass(frozen=True)
 class Ran:
     exit: Exit
+    """without what it has used"""
     output: str
     layer: Path
     """what the step has written, as a layer"""
+    used: Usage | None = None
 
     def lines(self) -> list[str]:
         return self.output.splitlines()
@@ -55,6 +58,7 @@ class Place:
         umask: int = 0o022,
         network: Network = "none",
         timeout_s: int | None = 60,
+        limits: Limits = NO_LIMITS,
     ) -> Sandbox:
         """Return a sandbox for a script of `sh`, or an argv; on this machine's operating system, unless told."""
         number = next(self._numbers)
@@ -66,13 +70,14 @@ class Place:
             directory.mkdir(parents=True)
         argv = ("sh", "-c", what) if isinstance(what, str) else tuple(what)
         surroundings = {"PATH": PATH} if env is None else env
-        process = Process(argv, surroundings, user, workdir, umask, "ci-env", network, timeout_s)
+        process = Process(argv, surroundings, user, workdir, umask, "ci-env", network, timeout_s, limits)
         return Sandbox(Rootfs(tuple(lowers), host, upper, work), tuple(binds), process)
 
     def execute(self, sandbox: Sandbox, output: Callable[[bytes], None] | None = None) -> Ran:
         pieces: list[bytes] = []
         done = self.runner.run(sandbox, output or pieces.append)
-        return Ran(done, b"".join(pieces).decode(errors="surrogateescape"), sandbox.rootfs.upper)
+        text = b"".join(pieces).decode(errors="surrogateescape")
+        return Ran(replace(done, used=None), text, sandbox.rootfs.upper, done.used)
 
 
 @contextmanager

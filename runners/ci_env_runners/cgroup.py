@@ -17,8 +17,8 @@ import os
 import re
 import signal
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +27,7 @@ from ci_env.files import explained
 from ci_env.frozen import dataclass
 from ci_env.pipeline.model import DEFAULT_PIDS, Limits
 from ci_env_runners.cgroup_home import Home, find_homes
+from ci_env_runners.delegation import CONTROLLERS
 
 _PATIENCE_S = 5
 _PAUSE_S = 0.01
@@ -46,6 +47,9 @@ class Account:
     """a limit, of this group or of one above it, at which something has failed or been killed"""
 
 
+NO_ACCOUNT = Account(None, None, None)
+
+
 class Groups:
     """The groups of one runner. Safe to use from several threads; `close` once all of them are removed."""
 
@@ -58,7 +62,7 @@ class Groups:
         self._numbers = itertools.count()
         self._tag = _tag(store)
         self.controllers = frozenset(name for home in self._homes for name in home.controllers)
-        """those of memory, pids, cpu and freezer that groups have here"""
+        """what groups have here"""
         self._reap()
 
     def make(self, limits: Limits) -> Group:
@@ -67,7 +71,10 @@ class Groups:
 
     def measures(self) -> tuple[str, ...]:
         """Return what groups hold here, as names of isolation measures: `cgroup-v2-memory`."""
-        return tuple(f"cgroup-{home.version}-{name}" for home in self._homes for name in sorted(home.controllers))
+        found = (
+            f"cgroup-{one.version}-{name}" for one in self._homes for name in CONTROLLERS if name in one.controllers
+        )
+        return tuple(sorted(found))
 
     def close(self) -> None:
         if self._lock is not None:
@@ -92,7 +99,7 @@ class Groups:
 
 
 class Group:
-    """One group, as a directory in each hierarchy."""
+    """One group, as a directory in each hierarchy: in none where none can be made."""
 
     def __init__(self, homes: Sequence[Home], name: str, limits: Limits) -> None:
         self._homes: dict[Path, Home] = {}
@@ -100,7 +107,7 @@ class Group:
         try:
             for home in homes:
                 settings = _v1_settings(home, limits) if home.version == "v1" else _v2_settings(home, limits)
-                if home.controllers == {"cpu"} and not settings:
+                if home.controllers == _LIMITING_ONLY and not settings:
                     continue  # a hierarchy for nothing: of v1, where each costs a directory
                 directory = home.directory / name
                 _make(directory)
@@ -111,16 +118,16 @@ class Group:
             self.remove()
             raise
 
-    def doors(self) -> list[int]:
-        """Return a new descriptor for each directory: who writes a process id there has that process enter."""
+    @contextmanager
+    def doors(self) -> Generator[list[int]]:
+        """Give a descriptor for each directory: who writes a process id there has that process enter."""
         found: list[int] = []
         try:
             found.extend(os.open(one / "cgroup.procs", os.O_WRONLY | os.O_CLOEXEC) for one in self._homes)
-        except OSError:
+            yield found
+        finally:
             for door in found:
                 os.close(door)
-            raise
-        return found
 
     def freeze(self, *, frozen: bool) -> bool:
         """Stop all that is in the group, or let it go on; False where this machine cannot. What is killed while v1 has
@@ -142,9 +149,7 @@ class Group:
         for directory, home in self._homes.items():
             if "memory" in home.controllers:
                 peak = _number(directory / _PEAK[home.version])
-            if home.version == "v2":
-                cpu_us = _counts(directory / "cpu.stat").get("usage_usec")
-                cpu_ms = None if cpu_us is None else round(cpu_us / 1000)
+            cpu_ms = _cpu_ms(directory) if cpu_ms is None else cpu_ms
             reached = _reached(directory, home) if reached != "oom" else reached
         return Account(cpu_ms, peak, reached)
 
@@ -170,6 +175,7 @@ def _make(directory: Path) -> None:
         raise HostError(f"cannot make {directory}: {os.strerror(error.errno or 0)}", hint=hint) from error
 
 
+_LIMITING_ONLY = frozenset({"cpu"})
 _PEAK = {"v1": "memory.max_usage_in_bytes", "v2": "memory.peak"}
 
 
@@ -215,6 +221,15 @@ def _set(file: Path, value: str) -> None:
         if (error.errno == errno.ENOENT and file.name in _MAY_LACK) or error.errno == _STRICTER_ABOVE.get(file.name):
             return
         raise HostError(f"cannot write {value} to {file}: {os.strerror(error.errno or 0)}") from error
+
+
+def _cpu_ms(directory: Path) -> int | None:
+    """Return the processor time, which v2 has for every group, and v1 with the controller cpuacct."""
+    taken_us = _counts(directory / "cpu.stat").get("usage_usec")
+    if taken_us is not None:
+        return round(taken_us / 10**3)
+    taken_ns = _number(directory / "cpuacct.usage")
+    return None if taken_ns is None else round(taken_ns / 10**6)
 
 
 def _reached(directory: Path, home: Home) -> Limit | None:

@@ -16,7 +16,7 @@ from typing import Literal
 
 from ci_env_runners.delegation import CONTROLLERS, Hierarchy, can_make_group, hierarchies
 
-_V1 = frozenset((*CONTROLLERS, "freezer"))
+_V1 = frozenset((*CONTROLLERS, "cpuacct", "freezer"))
 _ASIDE = "ci-env-itself"
 
 

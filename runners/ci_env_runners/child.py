@@ -7,22 +7,22 @@ there is an image's (CVE-2019-14271). Standard library only.
 
 Talks over one socket, the control: first the Spec comes in, and the values of its secrets if it has any; then b"T"
 asks to end politely and b"K" at once, as does its end; b"S" and b"C" have all inside stop and go on; b"J" brings a
-visitor (visits.py) as two descriptors. Out goes one line of JSON, `{"status": wait status}` or
-`{"failed": what, "errno": number, "kind": ...}`.
+visitor (visits.py) as two descriptors. Out go lines of JSON, `{"status": wait status}` or
+`{"failed": what, "errno": number, "kind": ...}`, and in the end what the monitor knows: `{"used": ...}`, and
+`{"over": "disk"}` where that was too much.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
 from contextlib import suppress
 from typing import NoReturn
 
 from ci_env_runners import syscalls
-from ci_env_runners.control import not_started, receive, tell
+from ci_env_runners.control import not_started, receive_with, tell
 from ci_env_runners.identity import Identity, look_up
 from ci_env_runners.loopback import bring_up_loopback
 from ci_env_runners.monitor import watch
@@ -31,27 +31,33 @@ from ci_env_runners.ops import Spec, from_wire
 from ci_env_runners.process import POLITE, BadWorkdir, become, guarded, open_terminal
 from ci_env_runners.secrets import Values, lay, receive_values, with_variables
 
+_MAX_DOORS = 8
+
 
 def monitor(control: socket.socket, output: int, network: int | None = None) -> NoReturn:
     """Run one sandbox to its end. The process that calls has been forked for it, and ends here."""
     try:
-        spec = from_wire(json.loads(receive(control)))
+        content, doors = receive_with(control, _MAX_DOORS)
+        spec = from_wire(json.loads(content))
         values: Values = receive_values(control) if spec.secrets else {}
-        _unshare(spec.namespaces)
+        _unshare(spec.namespaces & ~syscalls.CLONE_NEWCGROUP)
         if network is not None:
             syscalls.setns(network, syscalls.CLONE_NEWNET)
             os.close(network)
-        alive, _kept_open = os.pipe()
+        let_in, entrance = os.pipe()
         begun, beginning = socket.socketpair()
         signal.pthread_sigmask(signal.SIG_BLOCK, POLITE)  # kept for PID 1 until there is a step to pass it on to
         first = os.fork()
         if first == 0:
-            os.close(_kept_open)
             begun.close()
-            guarded(control, lambda: _first(spec, values, control, output, alive, beginning))
+            for descriptor in (entrance, *doors):
+                os.close(descriptor)
+            guarded(control, lambda: _first(spec, values, control, output, let_in, beginning))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
         os.close(output)
         beginning.close()
+        _enter(doors, first)
+        os.write(entrance, b".")
         watch(control, first, with_variables(spec, values), begun)
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "namespace"})
@@ -68,19 +74,32 @@ def _unshare(namespaces: int) -> None:
         raise Failed("make the namespaces of a sandbox", error) from error
 
 
+def _enter(doors: list[int], first: int) -> None:
+    """Have PID 1 enter its control groups. The kernel takes some 10 ms, in which it is busy mounting."""
+    for door in doors:
+        try:
+            with suppress(ProcessLookupError):  # it has ended, and said why
+                os.write(door, str(first).encode())
+        except OSError as error:
+            raise Failed("put a sandbox into its control group", error) from error
+        os.close(door)
+
+
 def _first(
-    spec: Spec, values: Values, control: socket.socket, output: int, alive: int, beginning: socket.socket
+    spec: Spec, values: Values, control: socket.socket, output: int, let_in: int, beginning: socket.socket
 ) -> None:
     """Be PID 1: make the sandbox, start the step, outlive it, and tell how it ended.
 
-    `alive` ends with the monitor: it may have been killed before this process could ask for a signal at its death. What
-    is told to `beginning` is that there is a step, and its root the root of this mount namespace.
+    `let_in` says when this process is in its control groups, or ends with the monitor: that may have been killed before
+    this process could ask for a signal at its death. What is told to `beginning` is that there is a step, and its root
+    the root of this mount namespace.
     """
     syscalls.set_parent_death_signal(signal.SIGKILL)
-    if select.select([alive], [], [], 0)[0]:
-        return
     socket.sethostname(spec.hostname)
     build(spec.ops)
+    if not os.read(let_in, 1):
+        return
+    _unshare(spec.namespaces & syscalls.CLONE_NEWCGROUP)  # only now: its root is the group that one is in
     if spec.namespaces & syscalls.CLONE_NEWNET:
         bring_up_loopback()
     identity = look_up(spec.user, ids=spec.ids)
@@ -94,6 +113,7 @@ def _first(
     if spec.terminal:
         output = open_terminal(control, identity)
     signal.signal(signal.SIGTERM, _pass_on)
+    traffic = _open_traffic()
     step = os.fork()
     if step == 0:
         guarded(control, lambda: become(spec, identity, (_stdin(spec, output), output, output)))
@@ -104,8 +124,29 @@ def _first(
     while True:
         ended, status = os.wait()
         if ended == step:
-            tell(control, {"status": status})
+            tell(control, {"status": status, **_traffic(traffic)})
             return
+
+
+def _open_traffic() -> int | None:
+    """Open what the kernel notes of this process's traffic with disks, and of what it has reaped.
+
+    Of a process that is not dumpable the file is nobody's. So for a moment it is, while nobody else is inside.
+    """
+    syscalls.set_dumpable(dumpable=True)
+    try:
+        return os.open("/proc/self/io", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # CONFIG_TASK_IO_ACCOUNTING=n
+        return None
+    finally:
+        syscalls.set_dumpable(dumpable=False)
+
+
+def _traffic(file: int | None) -> dict[str, int]:
+    if file is None:
+        return {}
+    noted = dict(line.split(b": ") for line in os.pread(file, 4096, 0).splitlines())
+    return {"read_bytes": int(noted[b"read_bytes"]), "written_bytes": int(noted[b"write_bytes"])}
 
 
 def _say_begun(beginning: socket.socket) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import struct
+from collections.abc import Sequence
 from contextlib import suppress
 
 _LENGTH = struct.Struct("=I")
@@ -14,6 +15,20 @@ def receive(control: socket.socket) -> bytes:
     """Return the message that comes first: its length, then its bytes."""
     (length,) = _LENGTH.unpack(control.recv(_LENGTH.size, socket.MSG_WAITALL))
     return control.recv(length, socket.MSG_WAITALL)
+
+
+def receive_with(control: socket.socket, most: int) -> tuple[bytes, list[int]]:
+    """Return the message that comes first, and the descriptors sent with it, at most `most`."""
+    header, descriptors, _, _ = socket.recv_fds(control, _LENGTH.size, most, socket.MSG_CMSG_CLOEXEC)
+    (length,) = _LENGTH.unpack(header)
+    return control.recv(length, socket.MSG_WAITALL), descriptors
+
+
+def send_with(control: socket.socket, content: bytes, descriptors: Sequence[int]) -> None:
+    """Send `content` as a message, with descriptors, which stay the caller's."""
+    framed = message(content)
+    socket.send_fds(control, [framed[: _LENGTH.size]], list(descriptors))
+    control.sendall(framed[_LENGTH.size :])
 
 
 def message(content: bytes) -> bytes:

@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Literal, cast
 
 from ci_env.errors import ConfigError, HostError
+from ci_env.events import Usage
 from ci_env.ports import Exit
+from ci_env_runners.cgroup import NO_ACCOUNT, Account
 
 Reason = Literal["exit", "timeout", "cancelled"]
+Limit = Literal["oom", "pids", "disk"]
 _LIMITS = {
     "max_mnt_namespaces": "mount",
     "max_pid_namespaces": "PID",
@@ -28,23 +31,48 @@ _UNSUITABLE_HINT = (
 _SINGLE = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
 
 
-def ended(said: bytes, reason: Reason, mode: str) -> Exit:
+def ended(said: bytes, reason: Reason, mode: str, account: Account = NO_ACCOUNT) -> Exit:
     """Return how the step ended. PID 1 said nothing where it was killed with its namespace.
 
     Only its first line counts: what could not become the step says so itself, and then ends like one.
     """
-    first, _, _ = said.strip().partition(b"\n")
-    if not first:
-        if reason == "exit":
-            raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
-        return Exit(None, int(signal.SIGKILL), reason)
-    answer = cast("dict[str, object]", json.loads(first))
-    if "failed" in answer:
+    lines = [cast("dict[str, object]", json.loads(line)) for line in said.splitlines() if line.strip()]
+    answer = next((line for line in lines if "status" in line or "failed" in line), None)
+    if answer is not None and "failed" in answer:
         raise failure(answer, mode)
+    limit: Limit | None = "disk" if any("over" in line for line in lines) else account.reached
+    used = _used(lines, account)
+    if answer is None:
+        if reason == "exit" and limit is None:
+            raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
+        return Exit(None, int(signal.SIGKILL), (limit or reason) if reason == "exit" else reason, used)
     code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
-    if reason == "exit" and code < 0:
-        return Exit(None, -code, "signal")
-    return Exit(code if code >= 0 else None, -code if code < 0 else None, reason)
+    number = -code if code < 0 else None
+    return Exit(code if code >= 0 else None, number, _reason(reason, code, limit), used)
+
+
+def _reason(reason: Reason, code: int, limit: Limit | None) -> Literal[Reason, Limit, "signal"]:
+    """Return why it ended as it did. To have come to a limit and to have got along with that is no failure."""
+    if reason != "exit":
+        return reason
+    if limit is not None and (code != 0 or limit == "disk"):
+        return limit
+    return "signal" if code < 0 else "exit"
+
+
+def _used(lines: list[dict[str, object]], account: Account) -> Usage | None:
+    """Return what was used, by its control group where that knows, else by what its monitor knows."""
+    told = next((cast("dict[str, int]", line["used"]) for line in lines if "used" in line), None)
+    if told is None:
+        return None
+    traffic = next((line for line in lines if "read_bytes" in line), dict[str, object]())
+    cpu_ms, peak = account.cpu_ms, account.peak_memory_bytes
+    return Usage(
+        cpu_ms=told["cpu_ms"] if cpu_ms is None else cpu_ms,
+        peak_memory_bytes=told["peak_memory_bytes"] if peak is None else peak,
+        read_bytes=cast("int | None", traffic.get("read_bytes")),
+        written_bytes=cast("int | None", traffic.get("written_bytes")),
+    )
 
 
 def failure(answer: dict[str, object], mode: str) -> Exception:
@@ -60,7 +88,7 @@ def failure(answer: dict[str, object], mode: str) -> Exception:
     call = f" ({answer['call']})" if answer.get("call") else ""
     if kind == "workdir":
         return ConfigError(f"cannot {what}: {reason}", hint="`workdir:` must lead to a directory of the rootfs")
-    if kind == "namespace":
+    if kind == "namespace" or answer.get("call") == "unshare":
         return _refused(what, reason)
     if kind == "start" and error == errno.EAGAIN:
         return HostError(f"cannot {what}: {reason}", hint="end other processes, or raise the limit (ulimit -u)")

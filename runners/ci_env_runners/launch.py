@@ -19,7 +19,7 @@ from typing import cast
 
 from ci_env.errors import HostError
 from ci_env_runners import idmap
-from ci_env_runners.control import message
+from ci_env_runners.control import send_with
 
 _REQUESTS = 3
 """the launcher's descriptor of its socket"""
@@ -55,14 +55,16 @@ class Launcher:
                 os.waitpid(self._process, 0)
             self._process = 0
 
-    def sandbox(self, spec: bytes, output: int | None, network: int | None = None) -> socket.socket:
-        """Start a sandbox and return its control; `output`, the caller's, is where the step writes.
+    def sandbox(
+        self, spec: bytes, output: int | None, network: int | None = None, doors: Sequence[int] = ()
+    ) -> socket.socket:
+        """Start a sandbox and return its control; `output` is where the step writes. All descriptors stay the caller's.
 
-        `network`, the caller's too, is a network namespace to be in.
+        `network` is a network namespace to be in, `doors` are those of the control group to be in.
         """
         descriptor = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC) if output is None else output
         try:
-            return self._ask(b"S", spec, [descriptor, *(() if network is None else (network,))])
+            return self._ask(b"S", spec, [descriptor, *(() if network is None else (network,))], doors)
         finally:
             if output is None:
                 os.close(descriptor)
@@ -81,10 +83,10 @@ class Launcher:
         code = os.waitstatus_to_exitcode(cast("int", said["status"]))
         return code if code >= 0 else 128 - code
 
-    def _ask(self, kind: bytes, content: bytes, descriptors: list[int]) -> socket.socket:
+    def _ask(self, kind: bytes, content: bytes, descriptors: list[int], along: Sequence[int] = ()) -> socket.socket:
         control = self._open(kind, descriptors)
         with suppress(BrokenPipeError, ConnectionResetError):  # whoever does not listen has said why
-            control.sendall(message(content))
+            send_with(control, content, along)
         return control
 
     def _open(self, kind: bytes, descriptors: list[int]) -> socket.socket:

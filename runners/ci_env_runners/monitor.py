@@ -1,4 +1,5 @@
-"""What a sandbox's monitor does while the sandbox runs: wishes passed on, and visitors let in.
+"""What a sandbox's monitor does while the sandbox runs: wishes passed on, visitors let in, the disk watched; and the
+account at the end.
 
 Runs outside the PID namespace, as the parent of its PID 1. Standard library only.
 """
@@ -11,6 +12,8 @@ import signal
 import socket
 from contextlib import suppress
 
+from ci_env_runners.control import tell
+from ci_env_runners.disk import Disk
 from ci_env_runners.ops import Spec
 from ci_env_runners.visits import Visits
 
@@ -19,7 +22,7 @@ _VISITOR = 8
 
 
 def watch(control: socket.socket, first: int, spec: Spec, begun: socket.socket) -> None:
-    """Pass on the caller's wishes until PID 1 has ended, and with it everything in its namespace.
+    """Pass on the caller's wishes until PID 1 has ended, and with it everything in its namespace; then tell the rest.
 
     `begun` brings a byte once there is a step, with PID 1's control group namespace; `spec` is what visitors are like.
     """
@@ -34,6 +37,7 @@ class _Watch:
         self._begun: socket.socket | None = begun
         """None: there is a step"""
         self._visits = Visits(spec, self._ended)
+        self._disk = Disk(spec.written, spec.disk_bytes) if spec.disk_bytes else None
         self._is_heard = True
         self._is_stopped = False
 
@@ -41,14 +45,18 @@ class _Watch:
         while True:
             ready = self._await()
             if self._ended in ready:
-                os.waitpid(self._first, 0)
                 self._visits.close()
-                return
+                break
             if self._begun is not None and self._begun.fileno() in ready:
                 self._begin(self._begun)
             if self._control.fileno() in ready:
                 self._listen()
             self._visits.tend(ready)
+            if not ready and self._disk is not None and self._disk.seems_over():
+                signal.pidfd_send_signal(self._ended, signal.SIGKILL)
+        _settle(self._control, self._first)
+        if self._disk is not None and self._disk.is_over():
+            tell(self._control, {"over": "disk"})
 
     def _await(self) -> set[int]:
         poll = select.poll()
@@ -58,7 +66,7 @@ class _Watch:
             poll.register(self._begun, select.POLLIN)
         if self._is_heard:
             poll.register(self._control, select.POLLIN)
-        return {descriptor for descriptor, _ in poll.poll()}
+        return {descriptor for descriptor, _ in poll.poll(None if self._disk is None else self._disk.PAUSE_MS)}
 
     def _begin(self, begun: socket.socket) -> None:
         """Do what had to wait until there is a step, unless PID 1 has ended before that."""
@@ -92,3 +100,10 @@ class _Watch:
                 finally:
                     os._exit(0)
             os.waitpid(process, 0)
+
+
+def _settle(control: socket.socket, first: int) -> None:
+    """Wait for PID 1, which has ended, and tell what it and all that it reaped have used."""
+    _, _, usage = os.wait4(first, 0)
+    cpu_ms = round((usage.ru_utime + usage.ru_stime) * 1000)
+    tell(control, {"used": {"cpu_ms": cpu_ms, "peak_memory_bytes": usage.ru_maxrss << 10}})

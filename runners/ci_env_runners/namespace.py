@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from ci_env.digest import Digest
     from ci_env.pipeline.model import Network
     from ci_env.ports import SharedNetwork
+    from ci_env_runners.cgroup import Group, Groups
     from ci_env_runners.launch import Launcher
+    from ci_env_runners.running import Running
     from ci_env_runners.sandbox import Surroundings
 
 GRACE_S = 10
@@ -79,8 +81,9 @@ class NamespaceRunner:
         self._store = store
         self._lock = threading.Lock()
         self._launcher: Launcher | None = None
-        self._running: dict[Path, socket.socket] = {}
-        """controls, by the directory that the sandbox writes to"""
+        self._groups: Groups | None = None
+        self._running: dict[Path, Running] = {}
+        """by the directory that the sandbox writes to"""
         self._clock = Clock()
         self._is_cancelled = False
         self._kill_at = 0.0
@@ -94,18 +97,11 @@ class NamespaceRunner:
         self._await_resumption()
         reader, writer = os.pipe()
         os.fchmod(writer, 0o666)  # the step, another user, may open it again as /dev/stdout
-        try:
-            control = self._start(sandbox, writer, terminal=False)
-        except BaseException:
-            os.close(reader)
-            raise
-        finally:
-            os.close(writer)
-        with control, self._known(sandbox, control):
-            try:
-                return self._follow(control, reader, output, sandbox.process.timeout_s)
-            finally:
-                os.close(reader)
+        with _closing(reader):
+            with _closing(writer):
+                running = self._start(sandbox, writer, terminal=False)
+            with self._known(sandbox, running):
+                return self._follow(running, reader, output, sandbox.process.timeout_s)
 
     def shell(self, sandbox: Sandbox) -> Exit:
         """Run with the caller's terminal, see ports.Runner."""
@@ -115,15 +111,13 @@ class NamespaceRunner:
     def _shell(self, sandbox: Sandbox) -> Exit:
         from ci_env_runners.terminal import converse, receive_terminal
 
-        with self._start(sandbox, None, terminal=True) as control, self._known(sandbox, control):
-            master, said = receive_terminal(control)
+        with self._known(sandbox, self._start(sandbox, None, terminal=True)) as running:
+            master, said = receive_terminal(running.control)
             if master is not None:
-                try:
-                    converse(master, lambda: self._end_if_cancelled(control))
-                finally:
-                    os.close(master)
-                said = b"".join(iter(lambda: _heard(control), b""))
-            return self._ended(said, "exit")
+                with _closing(master):
+                    converse(master, lambda: self._end_if_cancelled(running))
+            said += b"".join(iter(running.heard, b""))
+            return self._ended(running, said, "exit")
 
     @contextmanager
     def network(self, network: Network, allow: tuple[str, ...]) -> Generator[SharedNetwork]:
@@ -162,21 +156,21 @@ class NamespaceRunner:
         self._kill_at = time.monotonic() + (0 if now else GRACE_S)
         self._is_cancelled = True
         self.resume()
-        for control in tuple(self._running.values()):
-            _wish(control, b"K" if now else b"T")
+        for running in tuple(self._running.values()):
+            running.wish(b"K" if now else b"T")
 
     def pause(self) -> None:
         """Have all stand still, see ports.Runner."""
         self._clock.stop()
-        for control in tuple(self._running.values()):
-            _wish(control, b"S")
+        for running in tuple(self._running.values()):
+            running.pause()
 
     def resume(self) -> None:
         """Have all go on, see ports.Runner."""
         if self._clock.is_stopped:
             self._clock.go_on()  # first: a sandbox that begins now looks once more (_known)
-            for control in tuple(self._running.values()):
-                _wish(control, b"C")
+            for running in tuple(self._running.values()):
+                running.resume()
 
     def clock(self) -> float:
         """Return the time without pauses, see ports.Runner."""
@@ -186,24 +180,28 @@ class NamespaceRunner:
         """Start a visitor, see ports.Runner."""
         from ci_env_runners.visiting import order
 
-        control = self._running.get(sandbox.rootfs.upper)
-        if control is None:
+        running = self._running.get(sandbox.rootfs.upper)
+        if running is None:
             raise ConfigError("the step has ended meanwhile", hint="`ci-env ps` shows what runs")
         ours, theirs = socket.socketpair()
         with theirs, order(visit) as descriptor, suppress(OSError):  # it ends just now: who attends is told
-            socket.send_fds(control, [b"J"], [theirs.fileno(), descriptor])
+            running.admit(theirs, descriptor)
         return ours.detach()
 
     def measures(self) -> tuple[str, ...]:
         """Return what is in force."""
         mode = self._mode()
-        return (*_MEASURES, *(("idmapped-store",) if mode == "root" else ()), f"ids-{mode}")
+        groups = self._groups.measures() if self._groups else ()
+        return (*_MEASURES, *groups, *(("idmapped-store",) if mode == "root" else ()), f"ids-{mode}")
 
     def close(self) -> None:
         """End the launcher and all that it has started."""
         if self._launcher is not None:
             self._launcher.close()
             self._launcher = None
+        if self._groups is not None:
+            self._groups.close()
+            self._groups = None
 
     def _mode(self) -> str:
         from ci_env_runners import idmap
@@ -225,7 +223,26 @@ class NamespaceRunner:
                 self._launcher = launcher
             return self._launcher
 
-    def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> socket.socket:
+    def _grouped(self) -> Groups:
+        from ci_env_runners.cgroup import Groups
+
+        with self._lock:
+            if self._groups is None:
+                self._groups = Groups(self._store)
+            return self._groups
+
+    def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> Running:
+        from ci_env_runners.running import Running
+
+        self._launched()  # says best what is wrong with a machine or a store
+        group = self._grouped().make(sandbox.process.limits)
+        try:
+            return Running(self._ask_for(sandbox, output, group, terminal=terminal), group)
+        except BaseException:
+            group.remove()
+            raise
+
+    def _ask_for(self, sandbox: Sandbox, output: int | None, group: Group, *, terminal: bool) -> socket.socket:
         from ci_env_runners import ops
         from ci_env_runners.network import namespace_of
         from ci_env_runners.sandbox import plan, upper_directories
@@ -237,7 +254,8 @@ class NamespaceRunner:
                 os.makedirs(directory, exist_ok=True)
                 os.chmod(directory, 0o755)  # noqa: S103  # it is a directory of the step's, whatever our umask
         spec = json.dumps(ops.to_wire(plan(sandbox, around, terminal=terminal))).encode()
-        control = launcher.sandbox(spec, output, namespace_of(sandbox.network))
+        with group.doors() as doors:
+            control = launcher.sandbox(spec, output, namespace_of(sandbox.network), doors)
         _hand_over(sandbox.process.secrets, control)
         return control
 
@@ -260,40 +278,41 @@ class NamespaceRunner:
             host_layers=tuple(_host_names(layer) for layer in sandbox.rootfs.lowers) if sandbox.rootfs.host else (),
             host_names=host_names,
             resolver=resolver,
+            controllers=self._grouped().controllers,
         )
 
     @contextmanager
-    def _known(self, sandbox: Sandbox, control: socket.socket) -> Generator[None]:
-        """Have `cancel` reach the sandbox inside the block; it has ended after it."""
-        self._running[sandbox.rootfs.upper] = control
+    def _known(self, sandbox: Sandbox, running: Running) -> Generator[Running]:
+        """Have `cancel` reach the sandbox inside the block; it has ended after it, and nothing of it is left."""
+        self._running[sandbox.rootfs.upper] = running
         if self._clock.is_stopped:
-            _wish(control, b"S")
+            running.pause()
             if not self._clock.is_stopped:
-                _wish(control, b"C")
+                running.resume()
         if self._is_cancelled:
-            _wish(control, b"K")
+            running.wish(b"K")
         try:
-            yield
+            yield running
         finally:
             del self._running[sandbox.rootfs.upper]
-            _wish(control, b"K")
-            while _heard(control):  # to its end, which is that of everything inside
-                pass
+            with running.control:
+                running.wish(b"K")
+                while running.heard():  # to its end, which is that of everything inside
+                    pass
+            running.group.remove()
 
-    def _follow(
-        self, control: socket.socket, reader: int, output: Callable[[bytes], None], timeout_s: int | None
-    ) -> Exit:
+    def _follow(self, running: Running, reader: int, output: Callable[[bytes], None], timeout_s: int | None) -> Exit:
         """Pass on what the step writes until it, and everything that it has started, has ended."""
         deadline = None if timeout_s is None else self._clock.now() + timeout_s
         said = b""
         reason: Reason = "exit"
         poll = select.poll()
         poll.register(reader, select.POLLIN)
-        poll.register(control, select.POLLIN)
+        poll.register(running.control, select.POLLIN)
         open_ends = 2
         while open_ends:
             for descriptor, _ in poll.poll(_TICK_MS):
-                piece = os.read(reader, _PIECE) if descriptor == reader else _heard(control)
+                piece = os.read(reader, _PIECE) if descriptor == reader else running.heard()
                 if not piece:
                     poll.unregister(descriptor)
                     open_ends -= 1
@@ -303,22 +322,23 @@ class NamespaceRunner:
                     said += piece
             if deadline is not None and self._clock.now() >= deadline and not said:
                 reason, deadline = "timeout", None
-                _wish(control, b"K")
-            self._end_if_cancelled(control)
-        return self._ended(said, reason)
+                running.wish(b"K")
+            self._end_if_cancelled(running)
+        return self._ended(running, said, reason)
 
     def _await_resumption(self) -> None:
         """Start nothing during a pause. Waits without a lock, since `cancel` may come in a signal handler."""
         while self._clock.is_stopped:
             time.sleep(_PAUSE_S)
 
-    def _end_if_cancelled(self, control: socket.socket) -> None:
+    def _end_if_cancelled(self, running: Running) -> None:
         """Kill what has been asked to end and has not done so in time."""
         if self._is_cancelled and time.monotonic() >= self._kill_at:
-            _wish(control, b"K")
+            running.wish(b"K")
 
-    def _ended(self, said: bytes, reason: Reason) -> Exit:
-        return ended(said, "cancelled" if self._is_cancelled else reason, self._launched().ids.mode)
+    def _ended(self, running: Running, said: bytes, reason: Reason) -> Exit:
+        account = running.group.account()
+        return ended(said, "cancelled" if self._is_cancelled else reason, self._launched().ids.mode, account)
 
 
 def _hand_over(secrets: Sequence[GivenSecret], control: socket.socket) -> None:
@@ -329,20 +349,6 @@ def _hand_over(secrets: Sequence[GivenSecret], control: socket.socket) -> None:
         values = {secret.name: secret.value.hex() for secret in secrets}
         with suppress(BrokenPipeError, ConnectionResetError):
             control.sendall(message(json.dumps(values).encode()))
-
-
-def _wish(control: socket.socket, wish: bytes) -> None:
-    """Ask for an end; a sandbox that has ended needs no asking."""
-    with suppress(OSError):
-        control.send(wish)
-
-
-def _heard(control: socket.socket) -> bytes:
-    """Return a piece of what is said inside, nothing at the end: a wish that came too late to be read is no error."""
-    try:
-        return control.recv(_PIECE)
-    except ConnectionResetError:
-        return b""
 
 
 def _host_names(layer: Path) -> frozenset[str]:
@@ -357,6 +363,14 @@ def _read(path: str) -> str:
         return Path(path).read_text(errors="surrogateescape")
     except OSError:
         return ""
+
+
+@contextmanager
+def _closing(descriptor: int) -> Generator[None]:
+    try:
+        yield
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager

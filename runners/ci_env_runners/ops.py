@@ -131,6 +131,16 @@ class Spec(NamedTuple):
     """a filter in hexadecimal"""
     terminal: bool
     """give the process a terminal of its own"""
+    open_files: int
+    """of one process; 0: as many as is usual"""
+    processes: int
+    """of the process's user in all sandboxes of the run; 0: no such limit"""
+    data_bytes: int
+    """of one process; 0: no such limit"""
+    disk_bytes: int
+    """of what is below `written`; 0: no such limit"""
+    written: str
+    """the directory that takes what the sandbox writes, below the store"""
     secrets: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """names of files, and of variables that hold the same; their values come in a message after this one"""
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+from typing import NamedTuple
 
 from ci_env_runners import syscalls
 from ci_env_runners.identity import Identity
@@ -41,9 +42,17 @@ _NOT_THE_CALLERS = (
 """soft limits of the caller's shell that would end a step; hard ones cannot be lifted"""
 
 
-def give_up(identity: Identity, *, has_many_ids: bool, seccomp: bytes) -> None:
+class Limits(NamedTuple):
+    """What a process may have, where a control group does not see to it; 0: nothing is said."""
+
+    open_files: int
+    processes: int
+    data_bytes: int
+
+
+def give_up(identity: Identity, limits: Limits, *, has_many_ids: bool, seccomp: bytes) -> None:
     """Become `identity` with no more than it needs. Nothing can be taken back afterwards."""
-    _limit()
+    _limit(limits)
     _leave_keyring()
     kept = tuple(KEPT.values()) if identity.uid == 0 else ()
     for number in range(_LAST + 1):
@@ -71,10 +80,9 @@ def _drop(number: int) -> bool:
     return True
 
 
-def _limit() -> None:
-    soft, most = _OPEN_FILES
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+def _limit(limits: Limits) -> None:
+    soft, most = (limits.open_files, limits.open_files) if limits.open_files else _OPEN_FILES
+    most = _allowed(resource.RLIMIT_NOFILE, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most), most))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
@@ -82,6 +90,16 @@ def _limit() -> None:
     for limit in _NOT_THE_CALLERS:
         _, hard = resource.getrlimit(limit)
         resource.setrlimit(limit, (hard, hard))
+    for limit, wanted in ((resource.RLIMIT_NPROC, limits.processes), (resource.RLIMIT_DATA, limits.data_bytes)):
+        if wanted:
+            most = _allowed(limit, wanted)
+            resource.setrlimit(limit, (most, most))
+
+
+def _allowed(limit: int, wanted: int) -> int:
+    """Return what of it the caller has: a hard limit cannot be lifted."""
+    _, hard = resource.getrlimit(limit)
+    return wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
 
 
 def _leave_keyring() -> None:

@@ -20,7 +20,7 @@ from ci_env_runners.control import tell
 from ci_env_runners.identity import Beyond, Identity, Unknown
 from ci_env_runners.mounts import Failed
 from ci_env_runners.ops import Spec
-from ci_env_runners.privileges import give_up
+from ci_env_runners.privileges import Limits, give_up
 
 POLITE = {signal.SIGTERM}
 """signals that a sandbox's own processes hold back until there is a step to pass them on to"""
@@ -97,7 +97,8 @@ def become(spec: Spec, identity: Identity, streams: Streams) -> None:
     os.umask(spec.umask)
     env = {"HOME": identity.home, **spec.env}
     path = env.get("PATH", os.defpath)
-    give_up(identity, has_many_ids=spec.ids > 1, seccomp=bytes.fromhex(spec.seccomp))
+    limits = Limits(spec.open_files, spec.processes, spec.data_bytes)
+    give_up(identity, limits, has_many_ids=spec.ids > 1, seccomp=bytes.fromhex(spec.seccomp))
     os.closerange(3, _EVERYTHING)
     os._exit(_execute(spec.argv, env, path))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci_env.errors import ConfigError
+from ci_env.pipeline.model import DEFAULT_PIDS
 from ci_env.ports import Bind, Process, Sandbox
 from ci_env_runners import ops, syscalls
 from ci_env_runners.hostfs import HostImage
@@ -62,6 +63,8 @@ class Surroundings:
     """further lines of /etc/hosts"""
     resolver: str | None
     """/etc/resolv.conf; None: that of the image"""
+    controllers: frozenset[str]
+    """of control groups: what holds a limit better than what one process can be given"""
 
 
 def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
@@ -83,6 +86,11 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
         seccomp=around.seccomp.hex(),
         terminal=terminal,
         secrets=tuple((secret.name, secret.variables) for secret in process.secrets),
+        open_files=process.limits.open_files or 0,
+        processes=0 if "pids" in around.controllers else process.limits.pids or DEFAULT_PIDS,
+        data_bytes=0 if "memory" in around.controllers else process.limits.memory_bytes or 0,
+        disk_bytes=process.limits.disk_bytes or 0,
+        written=_below(sandbox.rootfs.upper, around),
     )
 
 

@@ -36,8 +36,14 @@ WITH_SECRETS = replace(IMAGE, process=replace(IMAGE.process, secrets=SECRETS))
 MACHINE = HostImage(
     links=(("bin", "usr/bin"),), overlaid=("usr", "etc", "opt"), shown=("var/lib/dpkg",), mounted=("etc", "opt")
 )
-AROUND = Surroundings(STORE, 65536, b"", None, (), "10.0.0.1 host\n", "nameserver 10.0.0.2\n")
-AROUND_HOST = replace(AROUND, host_image=MACHINE, host_layers=(frozenset({"usr"}), frozenset()))
+AROUND = Surroundings(STORE, 65536, b"", None, (), "", None, frozenset({"memory"}))
+AROUND_HOST = replace(
+    AROUND,
+    host_image=MACHINE,
+    host_layers=(frozenset({"usr"}), frozenset()),
+    host_names="10.0.0.1 host\n",
+    resolver="nameserver 10.0.0.2\n",
+)
 
 
 def written(title: str, spec: Spec, directories: tuple[str, ...]) -> Iterator[str]:

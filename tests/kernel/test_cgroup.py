@@ -55,9 +55,9 @@ def test_nothing_is_left(store: Path) -> None:
 
 
 def enter(group: Group, process: int) -> None:
-    for door in group.doors():
-        os.write(door, str(process).encode())
-        os.close(door)
+    with group.doors() as doors:
+        for door in doors:
+            os.write(door, str(process).encode())
 
 
 def test_what_is_in_a_group_ends_with_it(store: Path) -> None:
