@@ -163,8 +163,8 @@ def _lacking(missing: Mapping[str, str], otherwise: str) -> ConfigError:
 
 
 def _tell_unused(given: Given, names: list[str], emit: Emit) -> None:
-    from ci_env.pipeline.suggest import did_you_mean
-
     for name in given.values:
         if name not in names:
+            from ci_env.pipeline.suggest import did_you_mean
+
             emit(Note("warning", f"nothing that runs has a secret {name}{did_you_mean(name, names)}"))
