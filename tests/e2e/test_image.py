@@ -117,6 +117,28 @@ def test_pushed_and_pulled(made: Project, registry: RealRegistry) -> None:
     assert made.run().lines("look") == ["hello"]
 
 
+def test_pushed_twice_at_once(made: Project, registry: RealRegistry) -> None:
+    name = f"{registry.host}/{made.ci_env.account.who}-{os.urandom(4).hex()}/app:1"
+    ok(made, "import", "oci:../layout", "team/app:1")
+    pushes = [made.ci_env.start("image", "push", "team/app:1", name, cwd=made.root) for _ in range(2)]
+    ends = [(*push.communicate(timeout=120), push.returncode) for push in pushes]
+    assert [code for _, _, code in ends] == [0, 0], ends
+    (digest,) = {out.strip() for out, _, _ in ends}
+    ok(made, "rm", "team/app:1")
+    assert ok(made, "pull", name).split() == [name, digest]
+
+
+def test_no_packed_layer_stays_in_the_store(made: Project, registry: RealRegistry) -> None:
+    name = f"{registry.host}/{made.ci_env.account.who}-{os.urandom(4).hex()}/app:1"
+    ok(made, "import", "oci:../layout", "team/app:1")
+    ok(made, "push", "team/app:1", name)
+    ok(made, "rm", "team/app:1")
+    made.call("prune", "--all")
+    ok(made, "pull", name)
+    starts = {path.read_bytes()[:1] for path in (made.ci_env.store / "blobs/sha256").iterdir()}
+    assert starts == {b"{"}  # documents only
+
+
 def test_exported_with_zstd(made: Project) -> None:
     ok(made, "import", "oci:../layout", "team/app:1")
     ok(made, "export", "team/app:1", "oci:out", "--compression", "zstd")
