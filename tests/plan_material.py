@@ -54,6 +54,21 @@ def job(name: str, *steps: model.Step, needs: tuple[str, ...] = (), image: str =
     return replace(A_JOB, name=name, group=group, steps=steps or (A_STEP,), needs=needs, image=image)
 
 
+def service(name: str = "db", /, **changes: object) -> model.Service:
+    one = model.Service(
+        name=name,
+        image="debian:12",
+        entrypoint=None,
+        command=("serve",),
+        env={},
+        user=None,
+        aliases=(),
+        ready=None,
+        at="ci-env.yml:5:7",
+    )
+    return replace(one, **changes)  # type: ignore[arg-type]  # wrong ones fail in the test that has them
+
+
 def selection(*patterns: str) -> Digest:
     """Return the source layer of what `patterns` choose; files enough that each choice is another one."""
     return keys.source_layer(Digest.of("\0".join(patterns).encode()), epoch=EPOCH)

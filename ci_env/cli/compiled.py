@@ -21,7 +21,7 @@ from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.frozen import dataclass, replace
 from ci_env.oci.platform import Platform
 from ci_env.pipeline.model import Job, Pipeline
-from ci_env.plan.compile import choose_jobs, compile_plan
+from ci_env.plan.compile import choose_jobs, compile_plan, named_images
 from ci_env.plan.inputs import Inputs, ResolvedImage
 from ci_env.plan.plan import Plan
 from ci_env.resolve.images import ImageResolver, Wanted
@@ -112,7 +112,7 @@ def _resolve(
     before_build: BeforeBuild | None,
 ) -> Mapping[str, ResolvedImage]:
     """Return the image of each name in `jobs`: built, or as the lockfile says, where there is one or must be."""
-    named = {job.image: job.at for job in reversed(jobs)}  # of jobs with the same image, errors name the first
+    named = dict(named_images(jobs))
     files = {image: named.pop(image) for image in tuple(named) if image.startswith(_DOCKERFILE)}
     if not files:
         return _find(request, named, resolver, emit)

@@ -35,11 +35,12 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env import lockfile
     from ci_env.cli import pipeline_file
     from ci_env.cli.interrupt import interruptible
+    from ci_env.plan.compile import named_images
     from ci_env.ui.view import choose
 
     file = Path(arguments.file)
     pipeline = pipeline_file.load(pipeline_file.read(file), str(file))
-    places = {job.image: job.at for job in reversed(pipeline.jobs) if lockfile.is_movable(job.image)}
+    places = {image: at for image, at in named_images(pipeline.jobs).items() if lockfile.is_movable(image)}
     path = pipeline_file.lockfile_of(file)
     old = lockfile.read(path) or lockfile.EMPTY
     updated = _updated(arguments.update, places)

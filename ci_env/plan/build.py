@@ -14,8 +14,20 @@ from ci_env.oci.order import NewFile
 from ci_env.pipeline.model import Network
 from ci_env.plan import keys
 from ci_env.plan.chain import last_key
-from ci_env.plan.compile import PATH
-from ci_env.plan.plan import HOSTNAME, PLAN_VERSION, UMASK, Cache, Copy, Image, Job, Plan, Source, SourceLayer, Step
+from ci_env.plan.plan import (
+    HOSTNAME,
+    PATH,
+    PLAN_VERSION,
+    UMASK,
+    Cache,
+    Copy,
+    Image,
+    Job,
+    Plan,
+    Source,
+    SourceLayer,
+    Step,
+)
 
 _NO_USER = "0"
 _NOT_YET = Digest("")

@@ -15,11 +15,9 @@ from ci_env.pipeline import model
 from ci_env.plan import keys
 from ci_env.plan.chain import is_on_chain, leaves_artifacts
 from ci_env.plan.inputs import Inputs, ResolvedImage
-from ci_env.plan.plan import HOSTNAME, PLAN_VERSION, UMASK, WORKSPACE, Cache, Job, Plan, SourceLayer, Step
+from ci_env.plan.plan import HOSTNAME, PATH, PLAN_VERSION, ROOT, UMASK, WORKSPACE, Cache, Job, Plan, SourceLayer, Step
+from ci_env.plan.services import compile_service
 
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-"""where an image sets none"""
-_NO_USER = "0"
 _NOT_YET = Digest("")
 
 
@@ -66,6 +64,16 @@ def choose_jobs(pipeline: model.Pipeline, names: Sequence[str]) -> tuple[model.J
     return tuple(job for job in pipeline.jobs if job.name in wanted)
 
 
+def named_images(jobs: Iterable[model.Job]) -> Mapping[str, str]:
+    """Return the images of jobs and their services; each with the first place of the file that names it."""
+    places: dict[str, str] = {}
+    for job in jobs:
+        places.setdefault(job.image, job.at)
+        for service in job.services:
+            places.setdefault(service.image, service.at)
+    return places
+
+
 def _unknown(name: str, pipeline: model.Pipeline) -> ConfigError:
     from ci_env.pipeline.positions import shown
     from ci_env.pipeline.suggest import did_you_mean
@@ -78,7 +86,8 @@ def _unknown(name: str, pipeline: model.Pipeline) -> ConfigError:
 def _compile_job(job: model.Job, inputs: Inputs, compiled: Mapping[str, Job]) -> Job:
     image = inputs.images[job.image]
     takes = tuple(name for name in job.needs if leaves_artifacts(compiled[name]))
-    preimage = keys.start_preimage(image.image, keys.taken_keys(takes, compiled))
+    services = tuple(compile_service(one, inputs.images[one.image], job.limits) for one in job.services)
+    preimage = keys.start_preimage(image.image, keys.taken_keys(takes, compiled), services)
     start = _Start(inputs, image, preimage, keys.start_key(preimage))
     return Job(
         name=job.name,
@@ -89,6 +98,7 @@ def _compile_job(job: model.Job, inputs: Inputs, compiled: Mapping[str, Job]) ->
         start=start.key,
         timeout_s=job.timeout_s,
         steps=tuple(_compile_steps(job, start)),
+        services=services,
     )
 
 
@@ -110,7 +120,7 @@ def _compile_step(job: model.Job, step: model.Step, chain: _Chain, start: _Start
         source=None if layer == chain.source else SourceLayer(layer, step.inputs),
         argv=(*step.shell, "-c", step.run),
         env=_env(step, start),
-        user=step.user or start.image.user or _NO_USER,
+        user=step.user or start.image.user or ROOT,
         workdir=posixpath.normpath(posixpath.join(WORKSPACE, step.workdir)),
         umask=UMASK,
         network=step.network,

@@ -19,6 +19,7 @@ _WORDS = {
     "start.layers": "the image",
     "start.platform": "the platform",
     "start.takes": "the artifacts that the job takes from others",
+    "start.services": "the service",
     "parent": "a step before",
     "source": "the inputs",
     "argv": "the command",
@@ -41,6 +42,18 @@ _WORDS = {
     "copy.chmod": "the mode",
     "copy.is_unpacking": "the unpacking of archives",
 }
+_SERVED = {
+    "layers": "image",
+    "host": "image",
+    "platform": "image",
+    "argv": "command",
+    "env": "environment",
+    "user": "user",
+    "workdir": "working directory",
+    "aliases": "aliases",
+}
+"""facts about a service, in words"""
+_SERVICES = "start.services."
 _UNSHOWN = {"start.host", "start.layers", "start.takes", "parent", "source", "copy.origin", "copy.files"}
 """digests, which tell people nothing"""
 _CONTEXT = 12
@@ -142,25 +155,36 @@ def _flat(preimage: Mapping[str, Json], *, with_start: bool) -> dict[str, Json]:
         facts.update({f"copy.{name}": value for name, value in copy.items()})
     start = preimage.get("start")
     if with_start and isinstance(start, Mapping):
-        facts.update({f"start.{name}": value for name, value in start.items() if name != "version"})
+        facts.update({f"start.{name}": value for name, value in start.items() if name not in ("version", "services")})
+        services = start.get("services")
+        if isinstance(services, Mapping):
+            facts.update({f"{_SERVICES}{name}": value for name, value in services.items()})
     return facts
 
 
 def _rank(field: str) -> tuple[int, str]:
-    return next((rank for rank, known in enumerate(_WORDS) if known in (field, _section(field))), len(_WORDS)), field
-
-
-def _section(field: str) -> str:
-    return field.partition(".")[0]
+    ranks = (rank for rank, known in enumerate(_WORDS) if field == known or field.startswith(f"{known}."))
+    return next(ranks, len(_WORDS)), field
 
 
 def _difference(field: str, old: Json, new: Json) -> Difference:
+    if field.startswith(_SERVICES):
+        return Difference(field, _service(field.removeprefix(_SERVICES), old, new), None, None)
     section, _, name = field.partition(".")
     what = f"{_WORDS['env']} {name}" if section == "env" else _WORDS.get(field, field)
     if field in _UNSHOWN:
         return Difference(field, f"{what} changed", None, None)
     was, now = _shorten(*_first_difference(field, old, new))
     return Difference(field, _sentence(what, was, now, is_variable=section == "env"), was, now)
+
+
+def _service(name: str, old: Json, new: Json) -> str:
+    """Say how a service is another one: by its facts, of which each is too long to show."""
+    service = f"{_WORDS['start.services']} {name}"
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return f"{service} is {'gone' if new is None else 'new'}"
+    changed = dict.fromkeys(words for fact, words in _SERVED.items() if old.get(fact) != new.get(fact))
+    return f"{service} has another {' and '.join(changed)}"
 
 
 def _sentence(what: str, old: str | None, new: str | None, *, is_variable: bool) -> str:

@@ -18,7 +18,10 @@ class ResolvedImage:
     user: str
     """empty: the image names none"""
     workdir: str
-    """for people to see: steps start in the workspace, whatever the image says"""
+    """where services start; steps do in the workspace, whatever the image says"""
+    entrypoint: tuple[str, ...] = ()
+    """of services, as `command`"""
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from ci_env.digest import Digest, Json, canonical_json, key
 from ci_env.pipeline.model import NO_LIMITS, Limits
 from ci_env.plan.chain import last_key
-from ci_env.plan.plan import Copy, Image, Job, Plan, Step
+from ci_env.plan.plan import Copy, Image, Job, Plan, Service, Step
 
 KEY_VERSION = 2
 
@@ -31,8 +31,8 @@ def cache(project: Digest, target: str, *, platform: str) -> Digest:
     return key("cache", {"project": project, "target": target, "platform": platform})
 
 
-def start_preimage(image: Image, taken: Sequence[Digest]) -> Mapping[str, Json]:
-    """Return what decides a job's rootfs before its first step; `taken` are `taken_keys`.
+def start_preimage(image: Image, taken: Sequence[Digest], services: Sequence[Service] = ()) -> Mapping[str, Json]:
+    """Return what decides a job's rootfs before its first step, and what runs beside it; `taken` are `taken_keys`.
 
     The layers say what an image is. Its reference only says where it was found, and its configuration reaches steps
     as their env and user. The patterns of what is taken are in the keys of the steps that left it.
@@ -43,6 +43,21 @@ def start_preimage(image: Image, taken: Sequence[Digest]) -> Mapping[str, Json]:
         "host": image.host,
         "platform": image.platform,
         "takes": list(taken),
+        **({} if not services else {"services": {service.name: _served(service) for service in services}}),
+    }
+
+
+def _served(service: Service) -> Mapping[str, Json]:
+    """Return what decides what a service is to the steps. When it counts as started is not part of that."""
+    return {
+        "aliases": sorted(service.aliases),
+        "layers": list(service.image.layers),
+        "host": service.image.host,
+        "platform": service.image.platform,
+        "argv": list(service.argv),
+        "env": sorted(f"{name}={value}" for name, value in service.env.items()),
+        "user": service.user,
+        "workdir": service.workdir,
     }
 
 
@@ -123,4 +138,4 @@ def preimage_in(plan: Plan, job: Job, step: Step) -> Mapping[str, Json]:
     if step.parent != job.start or job.base is not None:
         return step_preimage(step, start=None, hostname=plan.hostname)
     taken = taken_keys(job.takes, {other.name: other for other in plan.jobs})
-    return step_preimage(step, start=start_preimage(job.image, taken), hostname=plan.hostname)
+    return step_preimage(step, start=start_preimage(job.image, taken, job.services), hostname=plan.hostname)

@@ -19,6 +19,10 @@ PLAN_VERSION: Literal[3] = 3
 WORKSPACE = "/workspace"
 HOSTNAME = "ci-env"
 UMASK = 0o022
+ROOT = "0"
+"""the user, where neither the file nor the image names one"""
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+"""where an image sets none"""
 FIXED_EPOCH = 315532800
 """1980-01-01, the earliest time that a zip file can hold: where no commit may or can give the time"""
 

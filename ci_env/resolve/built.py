@@ -82,4 +82,6 @@ def keep(base: Base | None, built: Built, chain: tuple[Digest, ...], layers: Lay
         env=facts.env,
         user=facts.user,
         workdir=facts.workdir,
+        entrypoint=facts.entrypoint,
+        command=facts.command,
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.digest import Digest, key
-from ci_env.errors import CiEnvError, ConfigError, Interrupted
+from ci_env.errors import CiEnvError, ConfigError, IntegrityError, Interrupted
 from ci_env.events import Emit
 from ci_env.files import explained
 from ci_env.oci.platform import Platform
@@ -101,6 +101,9 @@ class ImageResolver:
             with told_where(text, at), self._source(name) as source:
                 result = self._pull(text, name, source)
             self._images.save(result_key, result)
+        elif result.command is None:
+            result = self._with_command(result)
+            self._images.save(result_key, result)
         return resolved(text, result)
 
     def bring(self, text: str, name: str | None) -> ImageResult:
@@ -181,7 +184,21 @@ class ImageResolver:
             user=config.user,
             workdir=config.workdir,
             source=f"{place.registry}/{place.repository}@{pulled.manifest}" if place else None,
+            entrypoint=config.entrypoint,
+            command=config.command,
         )
+
+    def _with_command(self, result: ImageResult) -> ImageResult:
+        """Return a result of an older ci-env with what it did not note, as the image's documents say it."""
+        from ci_env.oci.document import Manifest, parse_config, parse_document
+
+        with suppress(IntegrityError):  # a document is gone: the image can still be a job's
+            manifest = parse_document(self._layers.document(result.manifest, _gone), what="manifest")
+            assert isinstance(manifest, Manifest), "only images are resolved"
+            content = self._layers.document(manifest.config.digest, _gone)
+            config = parse_config(content, layers=len(result.chain), what="config")
+            return replace(result, entrypoint=config.entrypoint, command=config.command)
+        return result
 
     @contextmanager
     def _source(self, name: ImageName) -> Generator[ImageSource]:
@@ -223,7 +240,7 @@ def resolved(text: str, result: ImageResult) -> ResolvedImage:
     """Return an image of the store as a plan knows it; `text` is what names it there."""
     image = Image(text, result.manifest, result.chain, None, result.platform)
     env = {name: value for name, _, value in (assignment.partition("=") for assignment in result.env)}
-    return ResolvedImage(image, env, result.user, result.workdir)
+    return ResolvedImage(image, env, result.user, result.workdir, result.entrypoint or (), result.command or ())
 
 
 def layers_lost(result: ImageResult, made: Made, *, at: str | None = None) -> ConfigError:
@@ -238,6 +255,10 @@ def layers_lost(result: ImageResult, made: Made, *, at: str | None = None) -> Co
 def now() -> str:
     """Return the time, as images' results tell it."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _gone() -> bytes:
+    raise IntegrityError("a document of an image is gone")
 
 
 def _own_name(source: ImageSource) -> str | None:

@@ -42,9 +42,11 @@ class ImageResult:
     """empty: /"""
     source: str | None = None
     """what a registry has it by: registry/repository@digest; None: it is in none, as far as is known"""
-
     made: Made | None = None
     """None: it is what its reference names elsewhere"""
+    entrypoint: tuple[str, ...] | None = None
+    """None, as `command`: an older ci-env has written this"""
+    command: tuple[str, ...] | None = None
 
 
 class Images:

@@ -11,8 +11,8 @@ import pytest
 from ci_env.errors import ConfigError
 from ci_env.pipeline.model import Pipeline
 from ci_env.plan.chain import last_key, source_beneath
-from ci_env.plan.compile import PATH, choose_jobs, compile_plan
-from ci_env.plan.plan import SourceLayer
+from ci_env.plan.compile import choose_jobs, compile_plan
+from ci_env.plan.plan import PATH, SourceLayer
 from tests.plan_material import DEBIAN, EPOCH, HOST, WHOLE, compiled, inputs, job, selection, step, steps_of
 
 DEFAULTS = {"CI": "true", "LANG": "C.UTF-8", "PATH": PATH, "SOURCE_DATE_EPOCH": str(EPOCH), "TZ": "UTC"}
