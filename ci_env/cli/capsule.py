@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci_env.cli.secrets import add_arguments as add_secrets
+from ci_env.cli.secrets import given
 from ci_env.cli.telling import tell
 from ci_env.errors import ConfigError
 
@@ -14,11 +17,12 @@ if TYPE_CHECKING:
     from ci_env.capsule.form import Capsule
     from ci_env.capsule.record import Record
     from ci_env.cli.opened import Opened
+    from ci_env.cli.secrets import Given
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="pack|show|verify")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="pack|show|verify|push")
     packing = actions.add_parser(
         "pack", help="write a run to a file", description="Write a run, and what a replay of it needs, to one file."
     )
@@ -30,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     packing.add_argument(
         "--max-size", metavar="SIZE", type=_size, help="leave out what a replay can do without; such as 100MiB"
     )
+    add_secrets(packing)
     shown = actions.add_parser(
         "show",
         help="say what is in a capsule",
@@ -41,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "verify", help="check every digest", description="Compare all that is in a capsule with its digests."
     )
     checked.add_argument("file", metavar="FILE", type=Path)
+    pushed = actions.add_parser(
+        "push",
+        help="push to a registry",
+        description="Push a capsule to a registry, and print what `ci-env replay` takes it from.",
+    )
+    pushed.add_argument("file", metavar="FILE", type=Path)
+    pushed.add_argument("reference", metavar="REF", help="such as ghcr.io/team/failures:42")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -52,8 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
             _pack(arguments)
         elif arguments.action == "show":
             _show(arguments.source, as_json=arguments.json)
-        else:
+        elif arguments.action == "verify":
             _verify(arguments.file)
+        else:
+            _push(arguments.file, arguments.reference)
     return 0
 
 
@@ -65,7 +79,8 @@ def _pack(arguments: argparse.Namespace) -> None:
     with opened() as everything:
         record = _recorded(everything, arguments.run)
         path = arguments.output or Path(f"{record.run_id}.cienv")
-        wish = Wish(is_self_contained=arguments.self_contained, max_bytes=arguments.max_size)
+        secrets = _secrets(record, given(arguments))
+        wish = Wish(is_self_contained=arguments.self_contained, max_bytes=arguments.max_size, secrets=secrets)
         done = pack(record, path, everything.shelf(tell), wish)
     for what in done.left_out:
         sys.stderr.write(f"warning: left out to keep the size: {what}\n")
@@ -129,6 +144,35 @@ def _verify(path: Path) -> None:
         count = file.check()
         read = read_capsule(file, what=str(path))
         sys.stdout.write(f"{path}: run {read.record.run_id}, {count} blobs in {size(file.size)}, all as they were\n")
+
+
+def _push(path: Path, text: str) -> None:
+    from ci_env.capsules.file import CapsuleFile
+    from ci_env.capsules.push import push
+    from ci_env.cli.opened import opened
+    from ci_env.cli.sourced import reference
+    from ci_env.oci.registries import Registries
+
+    place = reference(text)
+    if place.digest is not None:
+        raise ConfigError(f"{text!r} is no name to push to", hint="name it as in ghcr.io/team/failures:42")
+    registries = Registries(os.environ, tell)
+    with (
+        opened() as everything,
+        CapsuleFile(path) as file,
+        registries.target(place, everything.scratch, source=None) as target,
+    ):
+        digest = push(file, target, what=str(path))
+    sys.stdout.write(f"oci://{place.registry}/{place.repository}@{digest}\n")
+
+
+def _secrets(record: Record, values: Given) -> tuple[bytes, ...]:
+    """Return the values of the run's secrets, which its layers may hold. ConfigError where one is not given."""
+    from ci_env.cli.secrets import Declared, gather
+
+    declared = {secret: job.name for job in record.plan.jobs for step in job.steps for secret in step.secrets}
+    wanted = [Declared(secret, job) for secret, job in declared.items()]
+    return gather(values, wanted, tell, otherwise="; they are needed to take them out").values()
 
 
 def _size(text: str) -> int:

@@ -84,7 +84,7 @@ def run(arguments: argparse.Namespace) -> int:
         record = sourced.record
         chosen = choose_step(record, arguments.step)
         check_can_run(chosen.job.image.platform)
-        secrets = _secrets(arguments, record, chosen)
+        secrets = _secrets(arguments, record, chosen, is_capsule=sourced.is_capsule)
         furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets)
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         if arguments.shell:
@@ -92,8 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _replay(stage, record, chosen, everything, interruption, arguments.times, as_json=arguments.json)
 
 
-def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen) -> Secrets:
-    """Return the values for the step, which no record has."""
+def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen, *, is_capsule: bool) -> Secrets:
+    """Return the values for the step, which no record has. A capsule, maybe a stranger's, takes none by itself."""
     from ci_env.cli.telling import tell
 
     values = given(arguments)
@@ -101,6 +101,12 @@ def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen) -> S
         if values.values:
             raise ConfigError("--without-secrets uses no values, and some are given", hint="leave one of them out")
         return NO_SECRETS
+    names = [secret.name for secret in chosen.step.secrets if secret.name not in values.values]
+    if is_capsule and names:
+        raise ConfigError(
+            f"the step {chosen.name!r} wants the secrets {', '.join(names)}, and a capsule is given only what you name",
+            hint=f"name them, if you trust it: `--secret {names[0]}`; or go on with `--without-secrets`",
+        )
     wanted = (Declared(secret, f"the step {chosen.name!r} of run {record.run_id}") for secret in chosen.step.secrets)
     return gather(values, wanted, tell, otherwise="; or go on with `--without-secrets`")
 

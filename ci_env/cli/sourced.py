@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ci_env.capsule.record import RECORD_VERSION, Record
 from ci_env.cli.opened import Opened
 from ci_env.errors import ConfigError
-from ci_env.events import Emit
+from ci_env.events import Emit, Note
 from ci_env.frozen import dataclass
 from ci_env.oci.reference import Reference, parse
 from ci_env.store.runs import Runs
@@ -28,9 +28,8 @@ class Sourced:
     """A run whose layers and blobs are in the store, as far as they are anywhere."""
 
     record: Record
-    remarks: tuple[str, ...]
-    """what may explain that a replay goes another way"""
     is_capsule: bool
+    """the work of strangers, maybe: it gets nothing that it is not given by name"""
 
 
 def is_file(text: str) -> bool:
@@ -51,10 +50,13 @@ def reference(text: str) -> Reference:
 
 
 def load(text: str, opened: Opened, emit: Emit) -> Sourced:
-    """Return the run that `text` names; a capsule is brought into the store. Raises what that raises."""
+    """Return the run that `text` names; a capsule is brought into the store. Raises what that raises.
+
+    What makes a capsule's state another than the recorded one is told to `emit`.
+    """
     if not is_file(text) and not is_in_registry(text):
         runs = Runs(opened.store, Record, version=RECORD_VERSION)
-        return Sourced(runs.load(runs.find(text)), (), is_capsule=False)
+        return Sourced(runs.load(runs.find(text)), is_capsule=False)
     from ci_env.capsules.file import CapsuleFile
     from ci_env.capsules.opening import open_capsule
 
@@ -67,8 +69,9 @@ def load(text: str, opened: Opened, emit: Emit) -> Sourced:
             file.check()
         record, capsule = open_capsule(source, opened.shelf(emit), what=text)
     redacted = sum(part.redacted for part in capsule.layers)
-    remarks = (f"{redacted} files of the recorded state held secrets, which are blotted out",) if redacted else ()
-    return Sourced(record, remarks, is_capsule=True)
+    if redacted:
+        emit(Note("warning", f"{redacted} files of the recorded state held secrets, which are blotted out"))
+    return Sourced(record, is_capsule=True)
 
 
 def _registries(emit: Emit) -> Registries:

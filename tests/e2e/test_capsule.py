@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import shutil
 import subprocess
@@ -49,9 +50,13 @@ def layers(motd: str = "hello\n") -> Sequence[Sequence[Item]]:
 
 def pushed(registry: RealRegistry, path: Path, name: str, motd: str = "hello\n") -> str:
     """Push an image of two layers as `name`, and return its reference."""
+    return registry.push(new_layout(path, motd), f"{name}:1")
+
+
+def new_layout(path: Path, motd: str) -> Path:
+    """Write an image to a new layout below `path`."""
     layout = path / f"layout-{os.urandom(4).hex()}"
-    write_layout(layout, {"x": image([tar(items) for items in layers(motd)], config={"Env": ["PATH=/bin"]})})
-    return registry.push(layout, f"{name}:1")
+    return write_layout(layout, {"x": image([tar(items) for items in layers(motd)], config={"Env": ["PATH=/bin"]})})
 
 
 def given(capsule: Path, to: CiEnv) -> Path:
@@ -108,3 +113,76 @@ def test_replayed_by_another(
 
     opened = actor.run("replay", str(mine), "--shell", "--after", stdin="cat /workspace/left /workspace/state\n")
     assert "\nleft\nprepared\n" in opened.stdout.replace("\r", ""), opened.stderr
+
+
+def test_by_way_of_a_registry(ci_env: Callable[[Who], CiEnv], registry: RealRegistry, tmp_path: Path) -> None:
+    maker, actor = ci_env("user"), ci_env("root")
+    reference = pushed(registry, tmp_path, f"base-{os.urandom(4).hex()}")
+    made = project(maker, FAILING, image=reference, files={"sub/kept": "kept\n"})
+    run = made.run(code=1)
+    capsule = given(pack(made, run.id), maker)
+    place = f"{registry.host}/failures-{os.urandom(4).hex()}:1"
+    called = made.call("capsule", "push", str(capsule), place)
+    assert called.code == 0, called.err
+    assert called.out.startswith(f"oci://{place.removesuffix(':1')}@sha256:")
+    wipe(maker)
+    for name in (f"oci://{place}", called.out.strip()):
+        replayed = actor.run("replay", "--json", name, cwd=actor.home)
+        assert replayed.returncode == 0, replayed.stderr
+    missing = actor.run("replay", f"oci://{registry.host}/nothing:1", cwd=actor.home)
+    assert missing.returncode == 4
+    other = actor.run("replay", f"oci://{reference}", cwd=actor.home)
+    assert other.returncode == 2
+    assert "is no capsule" in other.stderr
+
+
+def test_what_no_registry_has_is_inside(ci_env: Callable[[Who], CiEnv], registry: RealRegistry, tmp_path: Path) -> None:
+    maker, actor = ci_env("root"), ci_env("user")
+    reference = pushed(registry, tmp_path, f"inside-{os.urandom(4).hex()}")
+    made = project(maker, FAILING, image=reference, files={"sub/kept": "kept\n"})
+    run = made.run(code=1)
+    whole = given(pack(made, run.id, "--self-contained"), actor)
+    layout = new_layout(maker.home, motd="never pushed\n")
+    made.put("ci-env.yml", (made.root / "ci-env.yml").read_text().replace(reference, f"oci:{layout}"))
+    imported = made.run(code=1)
+    small = given(pack(made, imported.id), actor)
+    wipe(maker)
+    shutil.rmtree(
+        registry.directory / "storage/docker/registry/v2/repositories" / reference.split("/")[1].split(":")[0]
+    )
+    for capsule in (whole, small):
+        assert capsule.stat().st_size > 500_000  # busybox
+        replayed = actor.run("replay", "--json", str(capsule), cwd=actor.home)
+        assert replayed.returncode == 0, replayed.stderr
+
+
+def test_secrets_are_asked_for(ci_env: Callable[[Who], CiEnv]) -> None:
+    made = project(
+        ci_env("root"),
+        """
+        build:
+          secrets: [TOKEN]
+          steps: [{name: test, run: "cp /run/secrets/TOKEN kept; base64 kept >encoded; exit 3"}]
+        """,
+    )
+    value = os.urandom(12).hex()
+    run = made.run(code=1, env={"TOKEN": value})
+    left = made.ci_env.store / "runs" / run.id / "capsule.cienv"
+    called = made.call("capsule", "pack", run.id, "-o", "x.cienv")
+    assert called.code == 2
+    assert "TOKEN" in called.err
+    assert made.call("capsule", "pack", run.id, "-o", "x.cienv", env={"TOKEN": value}).code == 0
+    for path in (left, made.root / "x.cienv"):
+        plain = subprocess.run(["zstd", "-dcq", str(path)], capture_output=True, check=True, timeout=60).stdout
+        assert b"TOKEN" in plain
+        assert value.encode() not in plain
+        assert base64.b64encode(value.encode()) not in plain
+    asked = made.call("replay", str(left), env={"TOKEN": value})
+    assert asked.code == 2
+    assert "a capsule is given only what you name" in asked.err
+    assert made.replay(str(left), "--without-secrets", code=6)["verdict"] == "different"
+    given_by_name = made.call("replay", str(left), "--secret", "TOKEN", env={"TOKEN": value})
+    assert given_by_name.code == 0, given_by_name.err
+    shown = made.call("capsule", "show", str(left)).out
+    assert "  - the values of the secrets TOKEN\n" in shown
+    assert "  - 2 files that held a secret: the secret is blotted out in them\n" in shown
