@@ -80,6 +80,8 @@ class Process:
     allow: tuple[str, ...] = ()
     """`host:port`, all that the network `nat` lets through; empty: everything"""
     secrets: tuple[GivenSecret, ...] = ()
+    host_names: tuple[str, ...] = ()
+    """further names of 127.0.0.1"""
 
 
 class SharedNetwork(Protocol):
@@ -126,6 +128,15 @@ class Visit:
     """must be there"""
     has_terminal: bool
     """it gets a terminal of the sandbox's own; else pipes"""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command said that was asked something."""
+
+    exit: Exit
+    said: bytes
+    """the last of its output and errors, merged"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +210,20 @@ class Runner(Protocol):
 
         Returns a descriptor, the caller's, for `RunnerFactory.attend`, in whatever process of the same user. The
         command ends with that descriptor, and with the sandbox. ConfigError where the sandbox has ended.
+        """
+        ...
+
+    def ask(self, sandbox: Sandbox, visit: Visit, *, timeout_s: float) -> Answer | None:
+        """Have a command join as `join` does, with nothing to read and no terminal; it is killed after `timeout_s`.
+
+        None where `sandbox` does not run, or not yet.
+        """
+        ...
+
+    def end(self, sandbox: Sandbox, *, now: bool) -> bool:
+        """Ask all in one sandbox to end, or kill them `now`; its `run` then returns `cancelled`, if it would not anyway.
+
+        Tells whether there was something to end: it may not run yet, or not any more.
         """
         ...
 

@@ -38,10 +38,11 @@ def attend(visitor: int) -> Exit:
         elif descriptors:
             said = _Relay(control, *descriptors).run()
         said += b"".join(iter(lambda: control.recv(_PIECE), b""))
-    return _exit(said)
+    return exit_of(said)
 
 
-def _exit(said: bytes) -> Exit:
+def exit_of(said: bytes) -> Exit:
+    """Return how a visitor ended by what was said of it; HostError where that is nothing."""
     if not said:
         raise HostError("the sandbox has ended without a word", hint="`ci-env ps` shows what runs")
     answer = cast("dict[str, object]", json.loads(said.partition(b"\n")[0]))

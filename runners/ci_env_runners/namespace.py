@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ci_env.errors import ConfigError
 from ci_env.files import explained
 from ci_env.frozen import replace
-from ci_env.ports import Ability, Exit, GivenSecret, Sandbox, Visit
+from ci_env.ports import Ability, Answer, Exit, GivenSecret, Sandbox, Visit
 from ci_env_runners.ending import Reason, ended
 from ci_env_runners.pausing import Clock
 
@@ -84,6 +84,8 @@ class NamespaceRunner:
         self._groups: Groups | None = None
         self._running: dict[Path, Running] = {}
         """by the directory that the sandbox writes to"""
+        self._dismissed: set[Running] = set()
+        """those that have been asked to end"""
         self._clock = Clock()
         self._is_cancelled = False
         self._kill_at = 0.0
@@ -187,6 +189,25 @@ class NamespaceRunner:
         with theirs, order(visit) as descriptor, suppress(OSError):  # it ends just now: who attends is told
             running.admit(theirs, descriptor)
         return ours.detach()
+
+    def ask(self, sandbox: Sandbox, visit: Visit, *, timeout_s: float) -> Answer | None:
+        """Have a visitor answer, see ports.Runner."""
+        from ci_env_runners.asking import hear
+
+        try:
+            visitor = self.join(sandbox, visit)
+        except ConfigError:
+            return None
+        return hear(visitor, timeout_s)
+
+    def end(self, sandbox: Sandbox, *, now: bool) -> bool:
+        """End one sandbox, see ports.Runner."""
+        running = self._running.get(sandbox.rootfs.upper)
+        if running is None:
+            return False
+        self._dismissed.add(running)
+        running.wish(b"K" if now else b"T")
+        return True
 
     def measures(self) -> tuple[str, ...]:
         """Return what is in force."""
@@ -295,6 +316,7 @@ class NamespaceRunner:
             yield running
         finally:
             del self._running[sandbox.rootfs.upper]
+            self._dismissed.discard(running)
             with running.control:
                 running.wish(b"K")
                 while running.heard():  # to its end, which is that of everything inside
@@ -338,7 +360,8 @@ class NamespaceRunner:
 
     def _ended(self, running: Running, said: bytes, reason: Reason) -> Exit:
         account = running.group.account()
-        return ended(said, "cancelled" if self._is_cancelled else reason, self._launched().ids.mode, account)
+        is_cancelled = self._is_cancelled or running in self._dismissed
+        return ended(said, "cancelled" if is_cancelled else reason, self._launched().ids.mode, account)
 
 
 def _hand_over(secrets: Sequence[GivenSecret], control: socket.socket) -> None:

@@ -192,6 +192,8 @@ def _kernel_filesystems(*, has_own_network: bool) -> Iterator[Op]:
 def _names(sandbox: Sandbox, around: Surroundings) -> Iterator[Op]:
     hostname = sandbox.process.hostname
     local = _LOCAL_NAMES.format(hostname=hostname)
+    if sandbox.process.host_names:  # not of ::1, which programs would try first, and where few servers listen
+        local = f"127.0.0.1\t{' '.join(sandbox.process.host_names)}\n{local}"
     yield ops.Text("/etc/hosts", f"{around.host_names.rstrip()}\n{local}".lstrip())
     yield ops.Text("/etc/hostname", f"{hostname}\n")
     if around.resolver is not None:
