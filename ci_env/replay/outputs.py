@@ -84,6 +84,11 @@ def first_place(old: Sequence[str], new: Sequence[str], found: Gap) -> int:
     return first_difference(old, new) or 0  # no such line where each stands opposite of an equal one elsewhere
 
 
+def is_aside(old: Sequence[str], new: Sequence[str], found: Gap) -> bool:
+    """Tell whether nothing of the gap may speak of the failure, nor stands at the end of an output."""
+    return not found.tells() and {*_last(old), *_last(new)}.isdisjoint(found.lines)
+
+
 def is_explained(found: Gap, replays: Sequence[Sequence[str]]) -> bool:
     """Tell whether all that the gap holds is what changes from one replay to the next.
 

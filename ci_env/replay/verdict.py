@@ -188,7 +188,7 @@ def _by_output(old: Outcome, new: Outcome, others: Sequence[Outcome]) -> Verdict
         return _same(new, "cut-output", "the same output both times, but for how often it repeats itself")
     if new.cause in CUT and outputs.is_cut_in_loop(was, now):
         return _same(new, "cut-output", "the same output both times, but for where it was cut off")
-    if old.failed and new.failed and not found.tells():
+    if old.failed and new.failed and outputs.is_aside(was, now, found):
         words = "other lines of the output differ, of which none tells of a failure"
         return _same(new, "equal-tests", f"the same {_count(old.failed)} failed both times, with the same words", words)
     if outputs.is_explained(found, [outcome.output for outcome in (new, *others) if outcome.output is not None]):
@@ -216,8 +216,8 @@ def _cannot_tell(new: Outcome, reason: Reason, *reasons: str) -> Verdict:
 
 
 def _what_ended(outcome: Outcome) -> tuple[str, int | None, int | None]:
-    """Return what is to be equal; of a step that ran out of time, not how it then was ended."""
-    if outcome.ended == "timeout":
+    """Return what is to be equal; of a step that came to a limit, not which of its processes that ended, and how."""
+    if outcome.ended in ("timeout", "oom", "pids", "disk"):
         return outcome.ended, None, None
     return outcome.ended, outcome.exit_code, outcome.signal
 

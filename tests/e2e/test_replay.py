@@ -103,6 +103,7 @@ only:
         <failure message="$(cat /fate/message 2>/dev/null || echo 'assert 3 == 4')">x.py:4</failure>
         </testcase></testsuite>
         END
+        seq 5
         exit 1
 """
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hypothesis import assume, given
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from ci_env.replay.verdict import Outcome, judge
@@ -29,6 +29,7 @@ def test_a_failure_is_its_own(lines: tuple[str, ...]) -> None:
     assert judge(failed(lines), failed(lines)).reason == "equal-output"
 
 
+@settings(deadline=None)
 @given(outputs, outputs, outputs)
 def test_sameness_goes_both_ways_whatever_else_was_seen(
     one: tuple[str, ...], other: tuple[str, ...], third: tuple[str, ...]
@@ -38,6 +39,7 @@ def test_sameness_goes_both_ways_whatever_else_was_seen(
         assert there.reason == back.reason
 
 
+@settings(deadline=None)
 @given(outputs, st.sampled_from(TELLING), numbers, numbers, st.data())
 def test_a_changed_line_that_tells_of_a_failure_is_seen_wherever_it_stands(
     lines: tuple[str, ...], form: str, one: int, other: int, data: st.DataObject

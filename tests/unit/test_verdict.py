@@ -177,12 +177,11 @@ def test_which_tests_failed_is_said() -> None:
 
 
 def test_where_the_same_tests_failed_only_lines_that_tell_of_a_failure_count() -> None:
-    old, new = (
-        failing(("a::b", "x"), output=["made 17", "x"]),
-        failing(("a::b", "x"), output=["made 18", "x", "a", "b"]),
-    )
+    old = failing(("a::b", "x"), output=["made 17", "x", *"abcde"])
+    new = failing(("a::b", "x"), output=["made 18", "x", "y", "z", *"abcde"])
     assert judge(old, new).reason == "equal-tests"
-    assert judge(old, replace(new, output=["made 17", "lint: error: y"])).reason == "other-output"
+    assert judge(old, replace(new, output=["made 17", "lint: error: y", *"abcde"])).reason == "other-output"
+    assert judge(old, replace(new, output=["made 17", "x", *"abcde", "the sum is 17"])).reason == "other-output"
     assert judge(replace(old, failed=()), replace(new, failed=())).reason == "other-output"
     assert judge(replace(old, failed=None), new).reason == "other-output"
 
