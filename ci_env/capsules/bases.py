@@ -12,8 +12,9 @@ from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.events import Emit
 from ci_env.frozen import dataclass
-from ci_env.oci.document import Descriptor, Manifest, parse_config, parse_document
-from ci_env.oci.reference import parse
+from ci_env.oci.document import Descriptor, Manifest, chain_ids, parse_config, parse_document
+from ci_env.oci.platform import Platform
+from ci_env.oci.reference import Reference, parse
 from ci_env.oci.verify import Reader
 from ci_env.store.blobs import Blobs
 from ci_env.store.images import Images
@@ -58,22 +59,39 @@ def _pulled(images: Images, blobs: Blobs, wanted: Collection[Digest]) -> Iterato
             yield Known(base_of(result.source, manifest, config), result.chain, manifest, config)
 
 
-def bring(base: Base, manifest: bytes, config: bytes, layers: Layers, emit: Emit) -> tuple[Digest, ...]:
-    """Have the layers of an image in the store, pulled by their digests if they are not; return their chain ids.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """An image that a capsule names, its documents checked."""
 
-    ConfigError for documents that are no image's, RegistryError where the registry does not have it any more.
-    """
-    from ci_env.oci.pull import pull
+    reference: Reference
+    manifest: bytes
+    config_digest: Digest
+    config: bytes
+    platform: Platform
+    chain: tuple[Digest, ...]
 
+
+def check_base(base: Base, manifest: bytes, config: bytes) -> Named:
+    """Return what the documents of an image say. ConfigError where they are no image's."""
     document = parse_document(manifest, what=f"the manifest of {base.reference}")
     if not isinstance(document, Manifest) or document.config.digest != base.config.digest:
         raise ConfigError(f"the capsule's manifest of {base.reference!r} is none, or not that of its config")
     facts = parse_config(config, layers=len(document.layers), what=f"the config of {base.reference}")
     try:
-        source = _Source(base.reference, manifest, document.config.digest, config, emit)
+        reference = parse(base.reference)
     except ValueError as error:
         raise ConfigError(f"the capsule names an image that cannot be: {error}") from error
-    return pull(source, facts.platform, layers, emit).chain
+    return Named(reference, manifest, base.config.digest, config, facts.platform, chain_ids(facts.diff_ids))
+
+
+def bring(named: Named, layers: Layers, emit: Emit) -> None:
+    """Have the layers of an image in the store, pulled by their digests if they are not.
+
+    RegistryError where the registry does not have it any more.
+    """
+    from ci_env.oci.pull import pull
+
+    pull(_Source(named, emit), named.platform, layers, emit)
 
 
 class _Source:
@@ -82,28 +100,25 @@ class _Source:
     No registry is asked before a layer is wanted.
     """
 
-    def __init__(self, reference: str, manifest: bytes, config_digest: Digest, config: bytes, emit: Emit) -> None:
-        self._reference = parse(reference)
-        self._manifest = manifest
-        self._config_digest = config_digest
-        self._config = config
+    def __init__(self, named: Named, emit: Emit) -> None:
+        self._named = named
         self._emit = emit
         self._known: Registries | None = None
 
     def root(self) -> bytes:
-        return self._manifest
+        return self._named.manifest
 
     def manifest(self, descriptor: Descriptor) -> bytes:
         raise ConfigError(f"the capsule has no manifest {descriptor.digest}")
 
     @contextmanager
     def blob(self, descriptor: Descriptor) -> Generator[Reader]:
-        if descriptor.digest == self._config_digest:
+        if descriptor.digest == self._named.config_digest:
             from io import BytesIO
 
-            yield BytesIO(self._config)
+            yield BytesIO(self._named.config)
             return
-        with self._registries().image(self._reference) as image, image.blob(descriptor) as content:
+        with self._registries().image(self._named.reference) as image, image.blob(descriptor) as content:
             yield content
 
     def worth_retrying(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -73,10 +73,15 @@ class CapsuleFile:
     def size(self) -> int:
         return os.fstat(self._file.fileno()).st_size
 
-    def check(self) -> int:
-        """Compare every blob with the digest that it is named by; return how many there are. IntegrityError."""
-        blobs = [(name, member) for name, member in self._members.items() if name.startswith(b"blobs/")]
-        for name, member in blobs:
+    def check(self, wanted: Collection[Digest] | None = None) -> int:
+        """Compare blobs, without `wanted` all, with the digests that they are named by; return how many there are.
+
+        IntegrityError for one that is something else.
+        """
+        blobs = {name: member for name, member in self._members.items() if name.startswith(b"blobs/")}
+        if wanted is not None:
+            blobs = {name: self._member(name) for name in map(_name, wanted)}
+        for name, member in blobs.items():
             actual = hashlib.sha256()
             for piece in self._content(member):
                 actual.update(piece)
@@ -94,7 +99,7 @@ class CapsuleFile:
         return self.manifest(index.manifests[0])
 
     def manifest(self, descriptor: Descriptor) -> bytes:
-        content = self._document(b"blobs/sha256/" + descriptor.digest.hex.encode())
+        content = self._document(_name(descriptor.digest))
         if Digest.of(content) != descriptor.digest or len(content) != descriptor.size:
             raise self._damaged("its manifest is not what the index says")
         return content
@@ -102,7 +107,7 @@ class CapsuleFile:
     @contextmanager
     def blob(self, descriptor: Descriptor) -> Generator[Reader]:
         """Open a blob; whoever reads it compares it with the descriptor."""
-        yield Pieces(self._content(self._member(b"blobs/sha256/" + descriptor.digest.hex.encode())))
+        yield Pieces(self._content(self._member(_name(descriptor.digest))))
 
     def worth_retrying(self) -> bool:
         return False
@@ -203,3 +208,7 @@ class CapsuleFile:
 
     def _damaged(self, why: str) -> IntegrityError:
         return IntegrityError(f"{self.path} is damaged: {why}", hint="ask for the file again")
+
+
+def _name(blob: Digest) -> bytes:
+    return b"blobs/sha256/" + blob.hex.encode()

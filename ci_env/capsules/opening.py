@@ -8,19 +8,19 @@ run, an image's name or a step's result: later runs see none of it.
 from __future__ import annotations
 
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
 from ci_env import codec
 from ci_env.capsule import form
-from ci_env.capsule.form import Capsule, Content, LayerPart
+from ci_env.capsule.form import Base, Capsule, Content, LayerPart
 from ci_env.capsule.record import RECORD_VERSION, Record
 from ci_env.capsule.renaming import renamed
 from ci_env.capsule.sound import check_sound
 from ci_env.capsule.stacks import Stacked, stacked_layers
-from ci_env.capsules.bases import bring
+from ci_env.capsules.bases import Named, bring, check_base
 from ci_env.capsules.shelf import Shelf
 from ci_env.digest import Digest, key
 from ci_env.errors import ConfigError, HostError
@@ -61,69 +61,107 @@ def read_capsule(source: ImageSource, *, what: str) -> Read:
     return Read(capsule, record)
 
 
-def open_capsule(source: ImageSource, shelf: Shelf, *, what: str) -> tuple[Record, Capsule]:
+Check = Callable[[Collection[Digest]], object]
+"""raises IntegrityError unless the blobs are what their digests say"""
+
+
+def as_they_come(_: Collection[Digest]) -> None:
+    """Compare nothing before it is read: for what only comes once."""
+
+
+def open_capsule(
+    source: ImageSource, shelf: Shelf, *, what: str, check: Check = as_they_come
+) -> tuple[Record, Capsule]:
     """Have all that the capsule holds in the store; return its record, with the names that things have here.
 
-    Besides what `read_capsule` raises: RegistryError where an image has to be pulled and cannot be, HostError for
-    what this machine cannot hold. What was brought before an error stays, under names that nothing refers to.
+    What is there already is not read again; all else is given to `check` before anything is brought. Besides what
+    `read_capsule` raises: RegistryError where an image has to be pulled and cannot be, HostError for what this
+    machine cannot hold. What was brought before an error stays, under names that nothing refers to.
     """
     read = read_capsule(source, what=what)
-    _check_space(read.capsule, shelf)
-    opening = _Opening(source, shelf, read.capsule)
-    names = opening.bring_bases()
-    names |= opening.bring_layers(stacked_layers(read.record), names)
-    for content in read.capsule.contents:
+    opening = _Opening(source, shelf)
+    bases = [opening.base(base) for base in read.capsule.bases]
+    outside = {layer for base in bases for layer in base.chain}
+    layers = name_layers(read.capsule, stacked_layers(read.record), outside)
+    missing = [layer for layer in layers if not shelf.layers.has(layer.name)]
+    contents = [content for content in read.capsule.contents if not shelf.blobs.has(content.blob.digest)]
+    wanted = [part.blob for layer in missing for part in layer.parts] + [content.blob for content in contents]
+    _check_space(wanted, shelf)
+    check({blob.digest for blob in wanted})
+    for base in bases:
+        bring(base, shelf.layers, shelf.emit)
+    for layer in missing:
+        opening.bring_layer(layer)
+    for content in contents:
         opening.bring_content(content)
     shelf.layers.seal()
+    names = {layer: layer for layer in outside} | {layer.layer: layer.name for layer in layers}
     return renamed(read.record, names), read.capsule
 
 
+@dataclass(frozen=True, slots=True)
+class NamedLayer:
+    """A layer in a capsule, with the name that it has here."""
+
+    layer: Digest
+    """what the record calls it"""
+    name: Digest
+    parts: tuple[LayerPart, ...]
+    below: tuple[Digest, ...]
+    """names here, bottom first"""
+
+
+def name_layers(capsule: Capsule, stacked: Sequence[Stacked], outside: Collection[Digest]) -> tuple[NamedLayer, ...]:
+    """Return the layers that the capsule holds, each after those below it. Pure.
+
+    `outside` are those that a registry has, which are named by their content already. ConfigError where parts of
+    layers are missing, or are there that nothing speaks of.
+    """
+    parts: dict[Digest, list[LayerPart]] = {}
+    for part in capsule.layers:
+        parts.setdefault(part.layer, []).append(part)
+    names = {layer: layer for layer in outside}
+    named: list[NamedLayer] = []
+    for one in stacked:
+        own = tuple(parts.pop(one.layer, ()))
+        if not own or one.layer in names:
+            continue
+        if not names.keys() >= set(one.below):
+            raise ConfigError("the capsule is not whole: it lacks what a layer of it lies on")
+        below = tuple(names[layer] for layer in one.below)
+        names[one.layer] = _name(own, below)
+        named.append(NamedLayer(one.layer, names[one.layer], own, below))
+    if parts:
+        raise ConfigError("the capsule holds layers that its record does not speak of")
+    return tuple(named)
+
+
+def _name(parts: Sequence[LayerPart], below: Sequence[Digest]) -> Digest:
+    names = [part.part for part in parts]
+    if len(set(names)) < len(names) or form.ROOT not in names:
+        raise ConfigError("the capsule holds a layer that has no root, or two")
+    facts = sorted([part.part, part.blob.digest] for part in parts)
+    return key("layer-of-capsule", {"parts": facts, "below": list(below)})
+
+
 class _Opening:
-    def __init__(self, source: ImageSource, shelf: Shelf, capsule: Capsule) -> None:
+    def __init__(self, source: ImageSource, shelf: Shelf) -> None:
         self._source = source
         self._shelf = shelf
-        self._capsule = capsule
 
-    def bring_bases(self) -> dict[Digest, Digest]:
-        """Return the layers that a registry has: they are named by their content already."""
-        names: dict[Digest, Digest] = {}
-        for base in self._capsule.bases:
-            manifest = _document(self._source, base.manifest, f"the manifest of {base.reference}")
-            config = _document(self._source, base.config, f"the config of {base.reference}")
-            chain = bring(base, manifest, config, self._shelf.layers, self._shelf.emit)
-            names |= dict(zip(chain, chain, strict=True))
-        return names
+    def base(self, base: Base) -> Named:
+        """Return an image that a registry has, its documents compared with their digests."""
+        manifest = _document(self._source, base.manifest, f"the manifest of {base.reference}")
+        return check_base(base, manifest, _document(self._source, base.config, f"the config of {base.reference}"))
 
-    def bring_layers(self, stacked: tuple[Stacked, ...], known: Mapping[Digest, Digest]) -> dict[Digest, Digest]:
-        """Return the new names of the layers that the capsule holds."""
-        parts: dict[Digest, list[LayerPart]] = {}
-        for part in self._capsule.layers:
-            parts.setdefault(part.layer, []).append(part)
-        names = dict(known)
-        for one in stacked:
-            own = parts.pop(one.layer, [])
-            if not own or one.layer in names:
-                continue
-            if not names.keys() >= set(one.below):
-                raise ConfigError("the capsule is not whole: it lacks what a layer of it lies on")
-            names[one.layer] = self._bring_layer(own, tuple(names[layer] for layer in one.below))
-        if parts:
-            raise ConfigError("the capsule holds layers that its record does not speak of")
-        return names
-
-    def _bring_layer(self, parts: list[LayerPart], below: tuple[Digest, ...]) -> Digest:
-        names = [part.part for part in parts]
-        if len(set(names)) < len(names) or form.ROOT not in names:
-            raise ConfigError("the capsule holds a layer that has no root, or two")
-        facts = sorted([part.part, part.blob.digest] for part in parts)
-        layer = key("layer-of-capsule", {"parts": facts, "below": list(below)})
+    def bring_layer(self, layer: NamedLayer) -> None:
+        """Have a layer; those below it are there."""
 
         def fill(root: Path) -> None:
-            for part in parts:
-                self._unpack(part, root.parent, below)
+            for part in layer.parts:
+                self._unpack(part, root.parent, layer.below)
 
-        self._shelf.layers.ensure(layer, fill)
-        return layer
+        self._shelf.layers.ensure(layer.name, fill)
 
     def _unpack(self, part: LayerPart, staging: Path, below: tuple[Digest, ...]) -> None:
         destination = staging / part.part
@@ -147,8 +185,6 @@ class _Opening:
     def bring_content(self, content: Content) -> None:
         """Have a log or artifacts among the blobs."""
         blob = content.blob
-        if self._shelf.blobs.has(blob.digest):
-            return
         if content.kind == "log" and blob.size > _MAX_LOG_BYTES:
             raise ConfigError(f"the capsule has a log of {blob.size} bytes, which no step writes")
         file = self._shelf.scratch / "content.part"
@@ -187,8 +223,8 @@ def _check_version(content: bytes, what: str) -> None:
         )
 
 
-def _check_space(capsule: Capsule, shelf: Shelf) -> None:
-    needed = sum(part.blob.size for part in capsule.layers) + sum(content.blob.size for content in capsule.contents)
+def _check_space(blobs: Iterable[Descriptor], shelf: Shelf) -> None:
+    needed = sum(blob.size for blob in blobs)
     disk = os.statvfs(shelf.scratch)
     free = disk.f_bavail * disk.f_frsize
     if needed > free:

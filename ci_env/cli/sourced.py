@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,6 @@ from ci_env.store.runs import Runs
 
 if TYPE_CHECKING:
     from ci_env.oci.registries import Registries
-    from ci_env.oci.source import ImageSource
 
 SUFFIX = ".cienv"
 _REGISTRY = "oci://"
@@ -60,14 +58,13 @@ def load(text: str, opened: Opened, emit: Emit) -> Sourced:
     from ci_env.capsules.file import CapsuleFile
     from ci_env.capsules.opening import open_capsule
 
-    with ExitStack() as stack:
-        source: ImageSource
-        if is_in_registry(text):
-            source = stack.enter_context(_registries(emit).image(reference(text)))
-        else:
-            source = file = stack.enter_context(CapsuleFile(Path(text)))
-            file.check()
-        record, capsule = open_capsule(source, opened.shelf(emit), what=text)
+    shelf = opened.shelf(emit)
+    if is_in_registry(text):
+        with _registries(emit).image(reference(text)) as source:
+            record, capsule = open_capsule(source, shelf, what=text)
+    else:
+        with CapsuleFile(Path(text)) as file:
+            record, capsule = open_capsule(file, shelf, what=text, check=file.check)
     redacted = sum(part.redacted for part in capsule.layers)
     if redacted:
         emit(Note("warning", f"{redacted} files of the recorded state held secrets, which are blotted out"))

@@ -50,8 +50,7 @@ def capsule(maker: Desk, tmp_path: Path) -> Path:
 
 def opened(path: Path, into: Desk) -> Record:
     with CapsuleFile(path) as file:
-        file.check()
-        record, _ = open_capsule(file, into.shelf, what=str(path))
+        record, _ = open_capsule(file, into.shelf, what=str(path), check=file.check)
     return record
 
 
