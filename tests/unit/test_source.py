@@ -192,6 +192,15 @@ def test_a_file_that_changes_before_it_is_read_is_told(tree: Path, tmp_path: Pat
         source.write(snapshot, snapshot.files, tmp_path, list[Event]().append, epoch=snapshot.source.epoch)
 
 
+def test_a_directory_that_became_a_link_leads_nowhere(tree: Path, tmp_path: Path) -> None:
+    snapshot = capture(tree)
+    outside = tree.with_name("outside")
+    (tree / "sub").rename(outside)
+    (tree / "sub").symlink_to(outside)
+    with pytest.raises(ConfigError, match=r"sub/run\.sh changed while"):
+        source.write(snapshot, snapshot.files, tmp_path, list[Event]().append, epoch=snapshot.source.epoch)
+
+
 def test_content_comes_in_pieces(tmp_path: Path) -> None:
     (tmp_path / "large").write_bytes(os.urandom(3 << 20))
     (entry,) = capture(tmp_path).files
