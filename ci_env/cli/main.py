@@ -19,6 +19,7 @@ from ci_env.errors import CiEnvError, ConfigError
 VERBS = {
     "run": "run the pipeline",
     "replay": "run a recorded step again and compare",
+    "diff": "say what differs between two runs",
     "explain": "say why a step was not cached",
     "capsule": "pack a run into a file for other machines; show and check such files",
     "runs": "list, show and remove recorded runs",

@@ -42,6 +42,22 @@ def collect(
     return cast("list[str]", answer["unmatched"])
 
 
+def packages(runner: Runner, layers: Sequence[Path]) -> tuple[list[tuple[str, str, str, str]], list[str]]:
+    """Return the packages in layers (directories of an overlay, bottom first, at least one), and what is odd there."""
+    *lowers, top = layers
+    answer = _answer(runner, ["ci_env.oci.packages", str(top), *(f"--lower={lower}" for lower in lowers)], "packages")
+    found = cast("list[list[str]]", answer["packages"])
+    return [(manager, name, version, place) for manager, name, version, place in found], cast(
+        "list[str]", answer["odd"]
+    )
+
+
+def layer_changes(runner: Runner, one: Path, other: Path) -> tuple[list[tuple[str, str]], int]:
+    """Return how two layer directories differ, the first paths and how each does; and how many there are."""
+    answer = _answer(runner, ["ci_env.oci.layer_changes", str(one), str(other)], "changes")
+    return [(path, how) for path, how in cast("list[list[str]]", answer["changes"])], cast("int", answer["count"])
+
+
 def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
     """Copy files as ordered; return why that cannot be done, and lines for its log. HostError for this machine's fault.
 
@@ -56,6 +72,15 @@ def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
     if error["kind"] == "host":
         raise HostError(f"cannot copy files: {message}: exit status {status}", hint=error.get("hint"))
     return message, [text for text in (message, error.get("hint")) if text]
+
+
+def _answer(runner: Runner, argv: Sequence[str], wanted: str) -> dict[str, object]:
+    """Return the answer of a program, which must hold what is `wanted`."""
+    status, content = _ask(runner, argv)
+    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    if status or wanted not in answer:
+        raise HostError(f"cannot look into layers: {answer.get('error', 'the program ended')}: exit status {status}")
+    return answer
 
 
 def _ask(runner: Runner, arguments: Sequence[str], question: bytes = b"") -> tuple[int, bytes]:
