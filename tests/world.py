@@ -26,6 +26,9 @@ OTHER_PORT = 8081
 NAME = "server.test"
 OTHER_NAME = "other.test"
 
+# nsenter(1) would begin in `/`.
+_ENTER = """exec nsenter --target "$0" --net --mount sh -c 'cd "$0" && exec "$@"' "$PWD" "$@"
+"""
 _MOUNTS = """
 set -e
 mount --bind {resolver} /etc/resolv.conf
@@ -99,8 +102,8 @@ class World:
     outside: int
 
     def on_machine(self, *argv: str) -> list[str]:
-        """Return the command line that runs `argv` there."""
-        return ["nsenter", "--target", str(self.machine), "--net", "--mount", *argv]
+        """Return the command line that runs `argv` there, in the directory that it is called in."""
+        return ["sh", "-c", _ENTER, str(self.machine), *argv]
 
     def run(self, *argv: str) -> str:
         """Run there, as root, and return what it writes."""
@@ -134,7 +137,9 @@ def new_world(directory: Path, *, resolver: str = f"nameserver {SERVER}\n") -> G
         served += [f"tcp={SERVER6}:{PORT}", f"tcp={METADATA}:{PORT}", f"dns={SERVER}:53"]
         stack.enter_context(_process(*outside_argv, *_server(served)))
         own = [f"tcp={host}:{PORT}" for host in ("127.0.0.1", "::1", MACHINE, MACHINE6)]
-        stack.enter_context(_process(*world.on_machine(*_server([*own, "dns=127.0.0.1:53", "unix=greeting"]))))
+        stack.enter_context(
+            _process(*world.on_machine(*_server([*own, "dns=127.0.0.1:53", f"dns={MACHINE}:53", "unix=greeting"])))
+        )
         yield world
 
 

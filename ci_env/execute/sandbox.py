@@ -49,6 +49,7 @@ class Furnisher:
             umask=step.umask,
             hostname=self.plan.hostname,
             network=step.network,
+            allow=step.allow,
             timeout_s=timeout_s,
             secrets=self.secrets.give(step.secrets),
         )

@@ -107,7 +107,7 @@ class Step(Section):
     inputs: Optional[list[str]] = Field(default=None, examples=[["requirements.txt"], ["src/", "!src/generated/"]])
     """Patterns of the files that the step sees, so that only they make it run again. Without it: all files."""
     network: Network = "none"
-    """What the step can reach: nothing, or all that this machine can (`host`). `nat` is not supported yet."""
+    """What the step can reach: nothing, what lies beyond this machine (`nat`), or all that the machine can (`host`)."""
     allow: list[str] = Field(default=[], examples=[["pypi.org:443", "10.1.2.3:5432"]])
     """With `network: nat`: the only hosts and ports that the step can reach. Without it: all."""
     caches: list[str] = Field(default=[], examples=[["/root/.cache/pip"]])

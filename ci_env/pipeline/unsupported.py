@@ -21,8 +21,3 @@ def _refuse_in_job(job: Job, path: KeyPath, problems: Problems) -> None:
     for key in ("cpus", "memory", "pids", "disk", "open_files"):
         if key in job.limits.model_fields_set:
             problems.at_key((*path, "limits", key), f"{_MESSAGE}; leave it out")
-    for index, step in enumerate(job.steps):
-        if "allow" in step.model_fields_set:
-            problems.at_key((*path, "steps", index, "allow"), f"{_MESSAGE}; leave it out")
-        if step.network == "nat":
-            problems.at_value((*path, "steps", index, "network"), f"`nat` is {_MESSAGE}; use `host` or `none`")
