@@ -109,6 +109,8 @@ class StepFailure:
     """last lines of its output"""
     replay: str
     """the command line that reproduces it"""
+    hint: str = ""
+    """what may be behind it; empty: nothing is known"""
     capsule: str = ""
     """the file that reproduces it on another machine; empty: there is none"""
 

@@ -114,6 +114,8 @@ class Exit:
     """all but the first two: ended by the runner or the kernel, or failed at a limit, whatever the status says"""
     used: Usage | None = None
     """None: not measured"""
+    hint: str = ""
+    """what may be behind a failure, for people; empty: nothing is known"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -124,7 +124,7 @@ def run(
         output=output,
         artifacts=artifacts,
     )
-    failure = _failure(bench, job, step, ending, log.tail()) if status == "failed" else None
+    failure = _failure(bench, job, step, ending, log.tail(), ended.hint) if status == "failed" else None
     return Done(record, next_one, failure)
 
 
@@ -152,9 +152,9 @@ def _status(ended: Exit) -> Status:
     return "passed" if ended.reason == "exit" and ended.code == 0 else "failed"
 
 
-def _failure(bench: Workbench, job: Job, step: Step, ending: str, tail: tuple[str, ...]) -> StepFailure:
+def _failure(bench: Workbench, job: Job, step: Step, ending: str, tail: tuple[str, ...], hint: str) -> StepFailure:
     command = bench.furnisher.secrets.hidden_in(step.argv[-1])
-    return StepFailure(job.name, step.name, ending, command, tail, f"ci-env replay {bench.run_id}")
+    return StepFailure(job.name, step.name, ending, command, tail, f"ci-env replay {bench.run_id}", hint)
 
 
 def _place(bench: Workbench, job: Job, step: Step) -> Digest:

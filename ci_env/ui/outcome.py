@@ -56,6 +56,9 @@ def _failure(failure: StepFailure, run_id: str, *, colour: bool) -> Iterator[str
     if not failure.tail:
         yield paint("  It wrote nothing.", "dim", colour=colour)
     yield ""
+    if failure.hint:
+        yield f"  Hint: {clean(failure.hint)}"
+        yield ""
     if failure.tail and run_id:
         yield f"  All of its output:  ci-env runs logs {clean(run_id)}"
     if failure.capsule:

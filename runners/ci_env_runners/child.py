@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from ci_env_runners import syscalls
+from ci_env_runners.attempts import Attempts
 from ci_env_runners.control import not_started, receive_with, tell
 from ci_env_runners.identity import Identity, look_up
 from ci_env_runners.loopback import bring_up_loopback
@@ -56,9 +57,10 @@ def monitor(control: socket.socket, output: int, network: int | None = None) -> 
         signal.pthread_sigmask(signal.SIG_UNBLOCK, POLITE)
         os.close(output)
         beginning.close()
+        attempts = Attempts() if spec.reaches_nothing else None
         _enter(doors, first)
         os.write(entrance, b".")
-        watch(control, first, with_variables(spec, values), begun)
+        watch(control, first, with_variables(spec, values), begun, attempts)
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "namespace"})
     except OSError as error:

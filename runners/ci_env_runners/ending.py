@@ -28,6 +28,11 @@ _UNSUITABLE = (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST)
 _UNSUITABLE_HINT = (
     "the image has something else there; its /dev, /proc and /sys must be directories, and its /etc/hosts a file"
 )
+_SHELL_SIGNAL = 128
+_NO_NETWORK = "the step tried to reach a network and has none; `network: nat` gives it one"
+_FOREIGN = (
+    "a program was ended for a system call (SIGSYS), as those for another architecture are: 32-bit ones do not run here"
+)
 _SINGLE = "only root exists inside, as this user has no subordinate ids: `ci-env doctor` says how to get them"
 
 
@@ -45,10 +50,11 @@ def ended(said: bytes, reason: Reason, mode: str, account: Account = NO_ACCOUNT)
     if answer is None:
         if reason == "exit" and limit is None:
             raise HostError("a sandbox ended without a word", hint="see the kernel's log for why (out of memory?)")
-        return Exit(None, int(signal.SIGKILL), (limit or reason) if reason == "exit" else reason, used)
+        why = (limit or reason) if reason == "exit" else reason
+        return Exit(None, int(signal.SIGKILL), why, used, _hint(lines, -signal.SIGKILL))
     code = os.waitstatus_to_exitcode(cast("int", answer["status"]))
     number = -code if code < 0 else None
-    return Exit(code if code >= 0 else None, number, _reason(reason, code, limit), used)
+    return Exit(code if code >= 0 else None, number, _reason(reason, code, limit), used, _hint(lines, code))
 
 
 def _reason(reason: Reason, code: int, limit: Limit | None) -> Literal[Reason, Limit, "signal"]:
@@ -58,6 +64,13 @@ def _reason(reason: Reason, code: int, limit: Limit | None) -> Literal[Reason, L
     if limit is not None and (code != 0 or limit == "disk"):
         return limit
     return "signal" if code < 0 else "exit"
+
+
+def _hint(lines: list[dict[str, object]], code: int) -> str:
+    """Return what may be behind a failure: a call that the filter kills for, or a network that is not there."""
+    if code in (-signal.SIGSYS, _SHELL_SIGNAL + signal.SIGSYS):
+        return _FOREIGN
+    return _NO_NETWORK if code != 0 and any("sent" in line for line in lines) else ""
 
 
 def _used(lines: list[dict[str, object]], account: Account) -> Usage | None:

@@ -12,6 +12,7 @@ import signal
 import socket
 from contextlib import suppress
 
+from ci_env_runners.attempts import Attempts
 from ci_env_runners.control import tell
 from ci_env_runners.disk import Disk
 from ci_env_runners.ops import Spec
@@ -21,16 +22,19 @@ _VISITOR = 8
 """descriptors at most: its control, its order, and the doors of its control groups"""
 
 
-def watch(control: socket.socket, first: int, spec: Spec, begun: socket.socket) -> None:
+def watch(control: socket.socket, first: int, spec: Spec, begun: socket.socket, attempts: Attempts | None) -> None:
     """Pass on the caller's wishes until PID 1 has ended, and with it everything in its namespace; then tell the rest.
 
     `begun` brings a byte once there is a step, with PID 1's control group namespace; `spec` is what visitors are like.
+    `attempts` are those to get out of a network that leads nowhere.
     """
-    _Watch(control, first, spec, begun).run()
+    _Watch(control, first, spec, begun, attempts).run()
 
 
 class _Watch:
-    def __init__(self, control: socket.socket, first: int, spec: Spec, begun: socket.socket) -> None:
+    def __init__(
+        self, control: socket.socket, first: int, spec: Spec, begun: socket.socket, attempts: Attempts | None
+    ) -> None:
         self._control = control
         self._first = first
         self._ended = os.pidfd_open(first)
@@ -38,6 +42,7 @@ class _Watch:
         """None: there is a step"""
         self._visits = Visits(spec, self._ended)
         self._disk = Disk(spec.written, spec.disk_bytes) if spec.disk_bytes else None
+        self._attempts = attempts
         self._is_heard = True
         self._is_stopped = False
 
@@ -55,6 +60,8 @@ class _Watch:
             if not ready and self._disk is not None and self._disk.seems_over():
                 signal.pidfd_send_signal(self._ended, signal.SIGKILL)
         _settle(self._control, self._first)
+        if self._attempts is not None and self._attempts.are_more():
+            tell(self._control, {"sent": "in vain"})
         if self._disk is not None and self._disk.is_over():
             tell(self._control, {"over": "disk"})
 

@@ -119,6 +119,8 @@ class Spec(NamedTuple):
     """CLONE_NEW*"""
     hostname: str
     has_own_network: bool
+    reaches_nothing: bool
+    """its network leads nowhere, and what tries to get out is to be told of"""
     argv: tuple[str, ...]
     env: dict[str, str]
     """without HOME: the home of `user` in the rootfs"""

@@ -77,6 +77,7 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
         namespaces=_NAMESPACES | (syscalls.CLONE_NEWNET if has_own_network and sandbox.network is None else 0),
         hostname=process.hostname,
         has_own_network=has_own_network,
+        reaches_nothing=process.network == "none",
         argv=process.argv,
         env=dict(process.env),
         user=process.user,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.attempts import attempt
+from tests.attempts import PYTHON, attempt
 from tests.sandboxes import Place
 
 
@@ -73,3 +73,34 @@ def test_the_hosts_network_where_asked_for(place: Place, listeners: tuple[int, s
     )
     resolver = Path("/etc/resolv.conf")
     assert found == ["hello", resolver.read_text() if resolver.exists() else "", [], "EROFS", "EROFS"]
+
+
+_TRIES = {
+    "a name": "socket.getaddrinfo('example.org', 80)",
+    "IPv4": "socket.create_connection(('192.0.2.1', 80))",
+    "IPv6": "socket.create_connection(('2001:db8::1', 80))",
+    "UDP": "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'x', ('192.0.2.1', 53))",
+}
+
+
+@pytest.mark.parametrize("attempt", _TRIES.values(), ids=_TRIES)
+def test_a_failure_for_want_of_a_network_is_told_apart(place: Place, attempt: str) -> None:
+    done = place.execute(place.sandbox([PYTHON, "-c", f"import socket; {attempt}"]))
+    assert (done.exit.code, "`network: nat`" in done.exit.hint) == (1, True)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "exit 3",
+        f"{PYTHON} -c 'import socket; socket.create_connection((\"127.0.0.1\", 1))'",
+        f"{PYTHON} -c 'import socket; socket.create_connection((\"192.0.2.1\", 1))' || exit 0",
+    ],
+)
+def test_other_failures_have_no_hint(place: Place, script: str) -> None:
+    assert place.execute(place.sandbox(script)).exit.hint == ""
+
+
+@pytest.mark.parametrize("script", ["kill -SYS $$", "sh -c 'kill -SYS $$'; exit $?"])
+def test_a_program_of_another_architecture_has_a_hint(place: Place, script: str) -> None:
+    assert "32-bit" in place.execute(place.sandbox(script)).exit.hint

@@ -83,12 +83,13 @@ class Reporter:
     def _failure(self, event: StepFailure) -> None:
         """Show the failing command and its last lines, which a closed group hides, and annotate the run's page."""
         self._stop_commands()
-        for line in (f"$ {event.command.rstrip()}", *event.tail, event.ending):
+        hint = f"Hint: {event.hint}\n" if event.hint else ""
+        for line in (f"$ {event.command.rstrip()}", *event.tail, event.ending, *hint.splitlines()):
             self._line(line)
         self._start_commands()
         self._annotations += 1
         if self._annotations < _MAX_ANNOTATIONS:
-            message = f"{event.ending}\n\nTo run it again in the same surroundings:\n{event.replay}"
+            message = f"{event.ending}\n{hint}\nTo run it again in the same surroundings:\n{event.replay}"
             self._command("error", message[:_MAX_MESSAGE], title=f"{event.job} / {event.step}")
 
     def _count_the_rest(self) -> None:

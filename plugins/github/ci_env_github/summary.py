@@ -40,6 +40,9 @@ def _failure(failure: StepFailure) -> Iterator[str]:
         yield ""
         yield "Its last lines:"
         yield from fenced("", "\n".join(failure.tail[-_MAX_LINES:]))
+    if failure.hint:
+        yield ""
+        yield f"Hint: {text(failure.hint)}"
     yield ""
     yield "To run it again in the same surroundings:"
     yield from fenced("sh", failure.replay)

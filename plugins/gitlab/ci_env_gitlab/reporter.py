@@ -76,6 +76,8 @@ class Reporter:
         self._line(f"{_one_line(f'{event.job} / {event.step}')}: {event.ending}", colour=_RED)
         for line in (f"$ {event.command.rstrip()}", *event.tail):
             self._line(line)
+        if event.hint:
+            self._line(f"Hint: {event.hint}")
         self._line("To run it again in the same surroundings:")
         self._line(event.replay, colour=_BOLD)
 
