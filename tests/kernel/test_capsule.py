@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import subprocess
 from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
@@ -15,12 +16,13 @@ from ci_env import codec
 from ci_env.capsule.record import Record
 from ci_env.capsules.file import CapsuleFile
 from ci_env.capsules.file_write import CapsuleWriter
+from ci_env.capsules.frames import Compressor
 from ci_env.capsules.opening import open_capsule, read_capsule
 from ci_env.capsules.pack import Wish, pack
 from ci_env.digest import Digest
 from ci_env.errors import CiEnvError, ConfigError, IntegrityError
 from tests.capsule_material import ARTIFACTS, CONTENTS, IMAGE, LEFT, LOG, STEP, Desk, desk, failed_run
-from tests.oci_builder import Item, f, hard, link, tar, wh
+from tests.oci_builder import Item, f, hard, header, link, tar, wh
 from tests.plan_material import WHOLE
 
 NOTHING = Wish()
@@ -338,3 +340,51 @@ def test_a_record_that_is_nested_without_end(capsule: Path, other: Desk, tmp_pat
         found[Digest.of(content)] = content
 
     assert "its record is damaged" in refused(rewritten(capsule, tmp_path / "x.cienv", change), other).message
+
+
+def archive(*members: tuple[str, int, bytes], end: bytes = bytes(1024)) -> bytes:
+    """Return a file of frames: for each member a header that claims a size, and a content whatever its size."""
+    pieces: list[bytes] = []
+    for name, size, content in members:
+        for plain in (header(Item(name.encode(), b"0", size=size)), content):
+            frame = Compressor(pieces.append)
+            frame.put(plain)
+            frame.end()
+    last = Compressor(pieces.append)
+    last.put(end)
+    last.end()
+    return b"".join(pieces)
+
+
+BLOB = "blobs/sha256/" + "0" * 64
+BOMBS = {
+    "larger than it says": archive((BLOB, 10, bytes(2**26))),
+    "smaller than it says": archive((BLOB, 2**33 - 1, bytes(2**20))),
+    "a header that is none": archive((BLOB, 512, bytes(512)))[:200] + archive(end=bytes(2**26)),
+    "too large to be": archive((BLOB, 2**40, bytes(512))),
+    "too many": archive(*((f"blobs/sha256/{number:064x}", 1, bytes(512)) for number in range(10_002))),
+    "twice": archive((BLOB, 1, bytes(512)), (BLOB, 1, bytes(512))),
+    "elsewhere": archive(("../../etc/cron.d/x", 1, bytes(512))),
+    "something after its end": archive() + archive(),
+}
+
+
+@pytest.mark.parametrize("kind", BOMBS)
+@pytest.mark.timeout(60)
+def test_files_that_are_no_capsules(kind: str, other: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "bomb.cienv"
+    path.write_bytes(BOMBS[kind])
+    refused(path, other)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "directory", "link to nothing", "device"])
+@pytest.mark.timeout(10)
+def test_what_is_no_file(kind: str, other: Desk, tmp_path: Path) -> None:
+    path = tmp_path / "x.cienv"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "directory":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "nothing")
+    refused(path, other)
