@@ -26,12 +26,15 @@ _IDMAP = syscalls.MOUNT_ATTR_IDMAP
 _OOM_SCORE = 500
 _MAX_DESCRIPTORS = 3
 _REQUESTS = 3
+_NAME, _COMMAND_LINE = b"ci-env", b"ci-env launcher"
 _EVERYTHING = 1 << 20
 
 
 def start(arguments: list[str]) -> NoReturn:
     """Be the launcher that the command line MODE STORE FIRST IDS asks for, with its socket as descriptor 3."""
     mode, store, first, ids = arguments
+    syscalls.set_name(_NAME)
+    syscalls.set_command_line(_COMMAND_LINE)  # or each step would read in that of its PID 1 where things lie here
     requests = socket.socket(fileno=_REQUESTS)
     requests.set_inheritable(False)
     os.closerange(_REQUESTS + 1, _EVERYTHING)

@@ -31,6 +31,11 @@ _LAST = 63
 _NO_KEYRING = {errno.ENOSYS, errno.EPERM, errno.EDQUOT, errno.EACCES}
 """a kernel without keyrings, a filter around us, a full quota: the step then shares a keyring that is its user's own"""
 _OPEN_FILES = (1024, 524288)
+_NO_CORE = 1
+"""byte: below any size, so there is no file; and with 1 the kernel starts no program of the host's core_pattern either,
+which with 0 it does (fs/coredump.c). A step may lower it to 0."""
+_NO_PRIORITY = (resource.RLIMIT_NICE, resource.RLIMIT_RTPRIO)
+"""what a caller with a right to real time (audio, a container of its own) would hand on"""
 _STACK = 8 << 20
 _NOT_THE_CALLERS = (
     resource.RLIMIT_AS,
@@ -84,7 +89,10 @@ def _limit(limits: Limits) -> None:
     soft, most = (limits.open_files, limits.open_files) if limits.open_files else _OPEN_FILES
     most = _allowed(resource.RLIMIT_NOFILE, most)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, most), most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    no_core = _allowed(resource.RLIMIT_CORE, _NO_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (no_core, no_core))
+    for limit in _NO_PRIORITY:
+        resource.setrlimit(limit, (0, 0))
     _, hard = resource.getrlimit(resource.RLIMIT_STACK)
     resource.setrlimit(resource.RLIMIT_STACK, (_STACK if hard == resource.RLIM_INFINITY else min(_STACK, hard), hard))
     for limit in _NOT_THE_CALLERS:

@@ -156,6 +156,19 @@ def set_name(name: bytes) -> None:
     _check(_libc.prctl(_PR_SET_NAME, ctypes.c_char_p(name), 0, 0, 0), "prctl PR_SET_NAME")
 
 
+def set_command_line(text: bytes) -> None:
+    """Have ps(1) show `text`, as much as there is room for, in place of this process's arguments.
+
+    They lie on its stack, where the kernel reads them for anybody who asks: proc_pid_cmdline(5). Ours have been copied.
+    """
+    with open("/proc/self/stat", "rb") as file:
+        fields = file.read().rpartition(b")")[2].split()
+    start, end = int(fields[45]), int(fields[46])  # arg_start and arg_end, proc_pid_stat(5) counts them as 48 and 49
+    if 0 < start < end:
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, text, min(len(text), end - start - 1))
+
+
 def set_no_new_privs() -> None:
     _prctl("PR_SET_NO_NEW_PRIVS", _PR_SET_NO_NEW_PRIVS, 1)
 

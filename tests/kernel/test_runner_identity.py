@@ -172,7 +172,7 @@ def test_limits(place: Place) -> None:
     (soft, hard), core = json.loads(done.output)
     assert soft <= 1024
     assert hard <= 524288
-    assert core == [0, 0]
+    assert max(core) <= 1  # byte, which no file has
 
 
 def test_the_working_directory_is_made_for_the_user(place: Place) -> None:

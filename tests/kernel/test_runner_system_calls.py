@@ -2,37 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import shutil
 
 import pytest
 
-from ci_env_runners.seccomp.compile import table
 from tests.sandboxes import Place
-
-# Calls by number, as a program could that brings its own C library. `outcome` is 0 or the name of the error.
-PROGRAM = """
-import ctypes, errno, json, socket
-libc = ctypes.CDLL(None, use_errno=True)
-def outcome(name, *arguments):
-    result = libc.syscall(NUMBERS[name], *(ctypes.c_long(argument) for argument in arguments))
-    return 0 if result >= 0 else errno.errorcode[ctypes.get_errno()]
-def opened(*arguments):
-    try:
-        socket.socket(*arguments).close()
-    except OSError as error:
-        return errno.errorcode[error.errno]
-    return 0
-"""
-
-
-def tried(place: Place, expression: str, *, user: str = "0") -> object:
-    numbers = {call.name: call.numbers[machine] for call in table() if (machine := platform.machine()) in call.numbers}
-    code = f"NUMBERS = {numbers}\n{PROGRAM}\nprint(json.dumps({expression}))"
-    done = place.execute(place.sandbox(("/usr/bin/python3", "-c", code), user=user))
-    assert done.exit.code == 0, done.output
-    return json.loads(done.output)
+from tests.system_calls import tried
 
 
 def test_a_filter_is_in_force(place: Place) -> None:
