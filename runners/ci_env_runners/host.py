@@ -25,6 +25,17 @@ _OCTAL_SPACE = "\\040"  # proc_pid_mountinfo(5)
 
 
 @dataclass(frozen=True, slots=True)
+class Nat:
+    """How packets of `network: nat` go."""
+
+    carrier: str
+    """the program; empty: this host routes them itself, or nothing does"""
+    problem: str
+    """why they do not go; empty: they do"""
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     user: str
     is_root: bool
@@ -36,6 +47,7 @@ class Host:
     """how many the user has, of uids and of gids"""
     first_free_id: int
     """above all that are given to somebody"""
+    nat: Nat
     failures: Mapping[str, Failure | None]
     """by trial; empty where the trials could not be run"""
     untried: Failure
@@ -58,9 +70,23 @@ def examine(store: Path | None) -> Host:
         delegation=read_delegation(),
         subordinate_ids=min(subordinate.count(subordinate.SUBUID), subordinate.count(subordinate.SUBGID)),
         first_free_id=max(subordinate.first_free(subordinate.SUBUID), subordinate.first_free(subordinate.SUBGID)),
+        nat=_nat(),
         failures=failures,
         untried=untried,
     )
+
+
+def _nat() -> Nat:
+    from ci_env.errors import HostError
+    from ci_env_runners import idmap, network, network_nat
+
+    try:
+        way = network_nat.choose(network.look_at_host(idmap.choose().mode), needs_names=True)
+    except HostError as error:
+        return Nat("", error.message, error.hint or "")
+    except OSError as error:
+        return Nat("", f"cannot look at this host's network: {error.strerror}", "run ci-env outside of the container")
+    return Nat(way.program[0] if way.program else "", "", "")
 
 
 def _place(store: Path | None) -> Path:

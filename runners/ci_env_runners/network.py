@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ci_env.ports import SharedNetwork
     from ci_env_runners.firewall import Address
     from ci_env_runners.launch import Launcher
+    from ci_env_runners.network_nat import Host
     from ci_env_runners.surface import Surface
 
 _LINE = 4096
@@ -115,12 +116,10 @@ def _held(launcher: Launcher, program: Sequence[str] = (), versions: Sequence[in
 
 @contextmanager
 def _nat(launcher: Launcher, allow: tuple[str, ...]) -> Generator[HeldNetwork]:
-    from ci_env_runners import allowed, firewall, netlink, network_nat, network_pasta, nftables, resolver, surface
+    from ci_env_runners import allowed, firewall, netlink, network_nat, nftables
 
-    mode = launcher.ids.mode
-    around = surface.look()
-    drops = mode == "root" and surface.firewall_drops_forwarded()
-    host = network_nat.Host(mode, around, resolver.read(), drops, network_pasta.find())
+    host = look_at_host(launcher.ids.mode)
+    around = host.surface
     way = network_nat.choose(host, needs_names=not allow)
     found = allowed.find(allow, way.versions) if allow else None
     servers = () if found else way.servers
@@ -148,6 +147,14 @@ def _routed(
         messages += [routing.add_default_route(link.index, end.ip) for end in link.subnet.ends(1)]
         network.send(netlink.ROUTE, messages)
         yield
+
+
+def look_at_host(mode: str) -> Host:
+    """Return what decides how `network: nat` is had by who has ids of the kind `mode` (idmap.py)."""
+    from ci_env_runners import network_nat, network_pasta, resolver, surface
+
+    drops = mode == "root" and surface.firewall_drops_forwarded()
+    return network_nat.Host(mode, surface.look(), resolver.read(), drops, network_pasta.find())
 
 
 def namespace_of(network: SharedNetwork | None) -> int | None:

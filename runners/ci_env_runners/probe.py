@@ -46,6 +46,7 @@ def judge(host: Host) -> tuple[Ability, ...]:
         _subordinate_ids(host),
         _seccomp(host),
         _openat2(host),
+        _nat(host),
         _tun(host),
         _control_groups(host),
     )
@@ -169,7 +170,18 @@ def _openat2(host: Host) -> Ability:
     return _judge(host, "openat2", "openat2", found="resolved a path", cost=_NO_STEP, fix=fix)
 
 
+def _nat(host: Host) -> Ability:
+    name, cost = "network: nat", "no `network: nat`"
+    if host.nat.problem and host.failure("nftables") is None:
+        return Ability(name, "missing", host.nat.problem, cost, host.nat.fix, required=False)
+    found = f"{host.nat.carrier} carries packets" if host.nat.carrier else "this host routes packets"
+    fix = f"load the module; {_CONTAINER}:\n$ sudo modprobe nf_tables"
+    return _judge(host, name, "nftables", found=found, cost=cost, fix=fix, required=False)
+
+
 def _tun(host: Host) -> Ability:
+    if not host.nat.carrier and not host.nat.problem:
+        return _found("/dev/net/tun", "not needed: this host routes packets", required=False)
     failure = host.failure("tun")
     fix = "allow everyone to open it, as most distributions do:\n$ sudo chmod 0666 /dev/net/tun"
     if failure and failure[1] in (errno.ENOENT, errno.ENODEV, errno.ENXIO):

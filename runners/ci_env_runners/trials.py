@@ -19,15 +19,17 @@ import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import NoReturn
 
-from ci_env_runners import bpf, subordinate, syscalls
+from ci_env_runners import bpf, firewall, netlink, nftables, subordinate, syscalls
 
 PATIENCE_S = 10
 Failure = tuple[str, int]
 """what could not be done, after `cannot`, and the errno; 0: no system call said why"""
 
+_SUBNET = IPv4Network("192.0.2.0/30")
 _TUNSETIFF = 0x400454CA
 _IFF_TAP_NO_PI = 0x1002
 
@@ -45,6 +47,7 @@ def main(directory: str) -> None:
         "mount_api": lambda: _use_mount_api(directory),
         "seccomp": _load_seccomp_filter,
         "openat2": _use_openat2,
+        "nftables": _load_firewall,
         "tun": _make_tap_device,
     }
     json.dump({name: _attempt(trial) for name, trial in trials.items()}, sys.stdout)
@@ -252,6 +255,16 @@ def _load_seccomp_filter() -> None:
 def _use_openat2() -> None:
     with _trying_to("use openat2 (Linux 5.6)"):
         os.close(syscalls.openat2(syscalls.AT_FDCWD, "/", os.O_PATH | os.O_CLOEXEC, 0, syscalls.RESOLVE_IN_ROOT))
+
+
+def _load_firewall() -> None:
+    """Have a table in a network namespace of this user's, with all that the tables of `network: nat` are made of."""
+    _enter_user_namespace()
+    with _trying_to("make a network namespace"):
+        syscalls.unshare(syscalls.CLONE_NEWNET)
+    with _trying_to("make a table of nftables"), netlink.open_socket(netlink.NETFILTER) as opened:
+        chains = (firewall.inner((), (), ()), *firewall.outer("ci-env0", (_SUBNET,), ()))
+        netlink.exchange(opened, nftables.new_table("ci-env", chains, owned=True))
 
 
 def _make_tap_device() -> None:

@@ -12,14 +12,14 @@ import pytest
 from ci_env.ports import Ability
 from ci_env.ui.doctor import can_run, render
 from ci_env_runners.delegation import Delegation, read_delegation
-from ci_env_runners.host import Host
+from ci_env_runners.host import Host, Nat
 from ci_env_runners.probe import judge
 from ci_env_runners.refusal import Restrictions, explain
 from ci_env_runners.trials import Failure
 
 TRIALS = (
     *("user_namespace", "namespaces", "proc", "id_map", "subordinate_ids", "overlay", "idmapped_mount"),
-    *("mount_api", "seccomp", "openat2", "tun"),
+    *("mount_api", "seccomp", "openat2", "nftables", "tun"),
 )
 FREE = Restrictions(
     max_user_namespaces=15000,
@@ -44,6 +44,7 @@ def host(failures: Mapping[str, Failure] | None = None, **changes: object) -> Ho
         delegation=V2,
         subordinate_ids=65536,
         first_free_id=165536,
+        nat=Nat("/usr/bin/pasta", "", ""),
         failures=dict.fromkeys(TRIALS) | dict(failures or {}),
         untried=("", 0),
     )
@@ -108,6 +109,24 @@ def test_subordinate_ids_are_no_condition() -> None:
     no_program = ability("subordinate ids", host({"subordinate_ids": ("find newuidmap", errno.ENOENT)}))
     assert no_program.fix.endswith("\n$ sudo apt-get install uidmap")
     assert ability("subordinate ids", host(subordinate_ids=1000)).state == "degraded"
+
+
+def test_how_nat_is_had() -> None:
+    def seen(nat: Nat, failures: Mapping[str, Failure] | None = None) -> list[str]:
+        found = [ability(name, host(failures, nat=nat)) for name in ("network: nat", "/dev/net/tun")]
+        return [found[0].detail, found[0].fix, found[1].detail]
+
+    refused = {"tun": ("open /dev/net/tun", errno.EACCES)}
+    assert seen(Nat("", "", ""), refused) == [
+        "this host routes packets",
+        "",
+        "not needed: this host routes packets",
+    ]
+    carried, _, device = seen(Nat("/usr/bin/pasta", "", ""), refused)
+    assert (carried, device) == ("/usr/bin/pasta carries packets", "cannot open /dev/net/tun: Permission denied")
+    assert seen(Nat("", "it needs pasta", "install it"))[:2] == ["it needs pasta", "install it"]
+    modprobe = seen(Nat("", "", ""), {"nftables": ("make a table of nftables", errno.EOPNOTSUPP)})[1]
+    assert modprobe.endswith("$ sudo modprobe nf_tables")
 
 
 @pytest.mark.parametrize(
