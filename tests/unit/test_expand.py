@@ -329,10 +329,7 @@ def test_too_many_steps_in_all() -> None:
         ),
         (
             "run: x\nnetwork: host\nallow: [a:1]",
-            (
-                "8:16: jobs.test.steps[0].allow: "
-                "says what `network: nat` lets through, which this step does not have"
-            ),
+            ("8:16: jobs.test.steps[0].allow: says what `network: nat` lets through, which this step does not have"),
         ),
         (
             "run: x\nname: a\n- {run: x}\n- {run: y, name: a}",

@@ -43,6 +43,15 @@ def read_outputs(path: Path) -> dict[str, str]:
     return found
 
 
+def test_a_hint_is_in_the_summary_and_the_annotation(tmp_path: Path) -> None:
+    written: list[str] = []
+    emit = reporter({"GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}, written.append)
+    for event in EVENTS:
+        emit(replace(event, hint="look there") if isinstance(event, StepFailure) else event)
+    assert "Hint: look there" in (tmp_path / "summary").read_text().splitlines()
+    assert any(line.startswith("::error") and "Hint: look there" in line for line in "".join(written).splitlines())
+
+
 def test_outputs_and_summary_of_a_run(tmp_path: Path) -> None:
     env = {"GITHUB_OUTPUT": str(tmp_path / "outputs"), "GITHUB_STEP_SUMMARY": str(tmp_path / "summary")}
     (tmp_path / "summary").write_text("of others\n")

@@ -11,6 +11,7 @@ from types import FrameType
 import pytest
 
 from ci_env.events import Event, JobFinished, Note, Progress, RunStarted, StepFinished, StepOutput
+from ci_env.frozen import replace
 from ci_env.ui.clean import clean, shorten
 from ci_env.ui.durations import duration
 from ci_env.ui.lines import JsonView, PlainView
@@ -242,6 +243,12 @@ def test_every_failure_has_its_block() -> None:
         f"ci-env replay {RUN} --step b/test",
     ]
     assert lines.count("  It wrote nothing.") == 1
+
+
+def test_a_hint_stands_before_the_command_that_replays() -> None:
+    lines = plain(replace(failure("unit", "boom"), hint="look \x1b[2Jthere"), run_finished("failed"))
+    assert [line for line in lines if "Hint:" in line] == ["  Hint: look there"]
+    assert lines[-1] != "  Hint: look there"
 
 
 def test_long_script_is_cut() -> None:
