@@ -229,6 +229,13 @@ class Runner(Protocol):
         """
         ...
 
+    def weakness(self, limits: Limits) -> str | None:
+        """Return in words which of `limits` do not hold on this machine as they should, and why.
+
+        None where all hold, and where the same has been returned before.
+        """
+        ...
+
     def measures(self) -> tuple[str, ...]:
         """Return the isolation measures in force, as short names, for the record."""
         ...

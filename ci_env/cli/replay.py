@@ -206,7 +206,10 @@ def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
     from ci_env.replay.again import open_shell
 
     where, done = "after" if after else "before", chosen.record
-    ending = describe(done.ended, done.exit_code, done.signal, timeout_s=chosen.timeout_s) if after else ""
+    ending = ""
+    if after:
+        limits, timeout_s = chosen.step.limits, chosen.timeout_s
+        ending = describe(done.ended, done.exit_code, done.signal, timeout_s=timeout_s, limits=limits)
     sys.stderr.write(f"the state {where} {chosen.name} of run {record.run_id}{f' ({ending})' if ending else ''}\n")
     if not after:
         sys.stderr.write("its command:\n")

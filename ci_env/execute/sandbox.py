@@ -51,6 +51,7 @@ class Furnisher:
             network=step.network,
             allow=step.allow,
             timeout_s=timeout_s,
+            limits=step.limits,
             secrets=self.secrets.give(step.secrets),
         )
         changes = None if keeps_caches else staging.with_name(f"{staging.name}.caches")

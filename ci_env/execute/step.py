@@ -9,6 +9,7 @@ from ci_env.capsule.ending import describe
 from ci_env.capsule.record import StepRecord
 from ci_env.digest import Digest, key
 from ci_env.events import Status, StepFailure, StepFinished, StepOutput, StepStarted
+from ci_env.execute.limits import advise, warn_of_weakness
 from ci_env.execute.snapshot import Snapshot
 from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass
@@ -94,6 +95,7 @@ def run(
             ended = copy_files(bench.runner, bench.layers, step.copy, origin(), snapshot.layers, staging, log.feed)
         else:
             sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+            warn_of_weakness(bench.runner, step.limits, bench.emit)
             ended = bench.runner.run(sandbox, log.feed)
         duration_ms = round((time.monotonic() - began) * 1000)
         output = log.close()
@@ -108,8 +110,11 @@ def run(
         result = StepResult(1, step.key, preimage, snapshot.layers, layer, output, artifacts, duration_ms)
         kept = _keep(bench, result, snapshot, place=_place(bench, job, step))
         next_one, artifacts = snapshot.on_top(kept.layer), kept.artifacts
-    ending = "" if status == "passed" else describe(ended.reason, ended.code, ended.signal, timeout_s=timeout_s)
-    bench.emit(StepFinished(job.name, step.name, status, duration_ms, ending, output))
+    ending = ""
+    if status != "passed":
+        ending = describe(ended.reason, ended.code, ended.signal, timeout_s=timeout_s, limits=step.limits)
+    bench.emit(StepFinished(job.name, step.name, status, duration_ms, ending, output, ended.used))
+    advise(job, step, ended, bench.emit)
     record = StepRecord(
         name=step.name,
         key=step.key,
@@ -123,6 +128,7 @@ def run(
         tree=tree,
         output=output,
         artifacts=artifacts,
+        used=ended.used,
     )
     failure = _failure(bench, job, step, ending, log.tail(), ended.hint) if status == "failed" else None
     return Done(record, next_one, failure)

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `1h30m`, `2GiB`. Pure functions from text to numbers."""
+"""Durations and sizes as people write them: `1h30m`, `2GiB`. Pure functions from text to numbers, and back."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**
     "GiB": 2**30,
     "TiB": 2**40,
 }
+_WRITTEN = ("B", "KiB", "MiB", "GiB", "TiB", "MB", "GB", "TB")
 
 
 def parse_duration(text: str) -> int:
@@ -32,3 +33,10 @@ def parse_size(text: str) -> int:
     if not match:
         raise ValueError(f"not a size: {text!r}")
     return int(match[1]) * _BYTES[match[2]]
+
+
+def written_size(size_bytes: int) -> str:
+    """Return `size_bytes` as `parse_size` reads it, in the largest unit that it is a whole number of."""
+    candidates = (unit for unit in _WRITTEN if size_bytes % _BYTES[unit] == 0 and size_bytes >= _BYTES[unit])
+    unit = max(candidates, key=lambda unit: _BYTES[unit], default="B")
+    return f"{size_bytes // _BYTES[unit]}{unit}"

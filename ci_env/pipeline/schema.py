@@ -69,15 +69,15 @@ class Limits(Section):
     """What each step, and each service, of a job may use."""
 
     cpus: Optional[Cpus] = Field(default=None, examples=[2, 0.5])
-    """Processors, also in parts. Not supported yet."""
+    """Processors, also in parts: the time of how many all its processes together may take."""
     memory: Optional[Size] = Field(default=None, examples=["2GiB"])
-    """Memory. Not supported yet."""
+    """Memory with swap, of all its processes together. Without it: what the machine has."""
     pids: Optional[Count] = Field(default=None, examples=[512])
-    """Processes and threads at a time. Not supported yet."""
+    """Processes and threads at a time. Without it: 4096."""
     disk: Optional[Size] = Field(default=None, examples=["10GiB"])
-    """What a step may write to its root file system. Not supported yet."""
+    """What it may write, caches apart, as it lies on the disk, with 1 KiB for each file."""
     open_files: Optional[Count] = Field(default=None, examples=[4096])
-    """Files that a process may have open. Not supported yet."""
+    """Files that one process may have open. Without it: 1024, which it may raise to 524288."""
     timeout: Optional[Duration] = Field(default=None, examples=["15m", "1h30m"])
     """How long the job may take in all."""
 

@@ -18,6 +18,3 @@ def _refuse_in_job(job: Job, path: KeyPath, problems: Problems) -> None:
     for key in ("services",):
         if key in job.model_fields_set:
             problems.at_key((*path, key), f"{_MESSAGE}; leave it out")
-    for key in ("cpus", "memory", "pids", "disk", "open_files"):
-        if key in job.limits.model_fields_set:
-            problems.at_key((*path, "limits", key), f"{_MESSAGE}; leave it out")

@@ -6,8 +6,11 @@ from collections.abc import Iterator
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import Record, StepRecord
+from ci_env.events import Usage
+from ci_env.plan.plan import Step
 from ci_env.ui.clean import clean
 from ci_env.ui.durations import duration
+from ci_env.ui.sizes import size
 
 _STATUS_WIDTH = len("interrupted")
 _DURATION_WIDTH = len("59 min 59 s")
@@ -43,13 +46,32 @@ def details(record: Record, status: str) -> Iterator[str]:
         yield f"  image {clean(plan.image.reference)} ({plan.image.manifest or plan.image.host})"
         width = max(len(step.name) for step in job.steps)
         for step, planned in zip(job.steps, plan.steps, strict=True):
-            yield f"  {clean(step.name):{width}}  {_step(step, planned.timeout_s)}".rstrip()
+            yield f"  {clean(step.name):{width}}  {_step(step, planned)}".rstrip()
 
 
-def _step(step: StepRecord, timeout_s: int | None) -> str:
-    ending = describe(step.ended, step.exit_code, step.signal, timeout_s=timeout_s) if step.status == "failed" else ""
+def _step(step: StepRecord, planned: Step) -> str:
+    ending = ""
+    if step.status == "failed":
+        limits, timeout_s = planned.limits, planned.timeout_s
+        ending = describe(step.ended, step.exit_code, step.signal, timeout_s=timeout_s, limits=limits)
     took = duration(step.duration_ms) if step.status != "skipped" else ""
-    return f"{step.status:9}  {took:>{_DURATION_WIDTH}}  {ending}"
+    told = "; ".join(filter(None, (ending, "" if step.used is None else _used(step.used))))
+    return f"{step.status:9}  {took:>{_DURATION_WIDTH}}  {told}"
+
+
+def _used(used: Usage) -> str:
+    """Return `0.4 s of CPU, 41.2 MiB of memory, 1.2 MiB read, 3.0 MiB written`, without what is not known."""
+    parts = (
+        None if used.cpu_ms is None else f"{duration(used.cpu_ms)} of CPU",
+        _amount(used.peak_memory_bytes, "of memory"),
+        _amount(used.read_bytes, "read"),
+        _amount(used.written_bytes, "written"),
+    )
+    return ", ".join(filter(None, parts))
+
+
+def _amount(size_bytes: int | None, what: str) -> str:
+    return f"{size(size_bytes)} {what}" if size_bytes else ""
 
 
 def _source(record: Record) -> str:

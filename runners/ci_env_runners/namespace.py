@@ -25,7 +25,7 @@ from ci_env_runners.pausing import Clock
 
 if TYPE_CHECKING:
     from ci_env.digest import Digest
-    from ci_env.pipeline.model import Network
+    from ci_env.pipeline.model import Limits, Network
     from ci_env.ports import SharedNetwork
     from ci_env_runners.cgroup import Group, Groups
     from ci_env_runners.launch import Launcher
@@ -86,6 +86,7 @@ class NamespaceRunner:
         """by the directory that the sandbox writes to"""
         self._dismissed: set[Running] = set()
         """those that have been asked to end"""
+        self._told: set[str | None] = set()
         self._clock = Clock()
         self._is_cancelled = False
         self._kill_at = 0.0
@@ -208,6 +209,17 @@ class NamespaceRunner:
         self._dismissed.add(running)
         running.wish(b"K" if now else b"T")
         return True
+
+    def weakness(self, limits: Limits) -> str | None:
+        """Return which limits do not hold here, see ports.Runner."""
+        from ci_env_runners.weakness import weakness
+
+        self._launched()
+        found = weakness(limits, self._grouped().controllers)
+        with self._lock:
+            is_new = found not in self._told
+            self._told.add(found)
+        return found if is_new else None
 
     def measures(self) -> tuple[str, ...]:
         """Return what is in force."""
