@@ -31,6 +31,19 @@ class Interruption:
         finally:
             self._runner = None
 
+    @property
+    def is_ending(self) -> bool:
+        """Whether what runs has been asked to end."""
+        return self._received is not None
+
+    def ask(self, now: bool) -> bool:
+        """Do what SIGTERM does, or a second one where it is to be `now`, from any thread. False: nothing runs."""
+        if self._runner is None:
+            return False
+        self._runner.cancel(now=now)
+        self._received = self._received or signal.SIGTERM
+        return True
+
     def check(self) -> None:
         """Raise Interrupted if a signal has cancelled something."""
         if self._received is not None:

@@ -6,7 +6,10 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from ci_env.capsule.machine import User, describe
 from ci_env.capsule.record import RECORD_VERSION, Host, JobRecord, Record, RunStatus
@@ -15,15 +18,20 @@ from ci_env.cli.kept import ON_FAILURE, CapsuleWish, kept_capsule
 from ci_env.cli.opened import Opened
 from ci_env.digest import Digest
 from ci_env.errors import HostError, Interrupted
-from ci_env.events import Emit, JobOutline, RunFinished, RunStarted, Status, StepFailure
+from ci_env.events import Emit, JobOutline, Note, RunFinished, RunStarted, Status, StepFailure
 from ci_env.execute.execute import execute, run_status
 from ci_env.execute.sandbox import Furnisher
 from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass, replace
 from ci_env.plan.plan import Plan, SourceLayer
+from ci_env.ports import Runner
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
+
+if TYPE_CHECKING:
+    from ci_env.execute.running import RunningStep
+    from ci_env.live.door import Door
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,7 @@ def run_recorded(
         record = _begin(work, opened, directory.id, f"{started_at}Z", context)
         runs.write(record)
         emit(RunStarted(record.run_id, tuple(_outline(work.plan))))
+        doorway = _Doorway(directory.path, opened.runner, interruption, emit)
         bench = Workbench(
             run_id=record.run_id,
             runner=opened.runner,
@@ -70,6 +79,7 @@ def run_recorded(
             have_source=work.have_source,
             emit=emit,
             is_caching=is_caching,
+            begin=doorway.begin,
         )
 
         def keep(jobs: tuple[JobRecord, ...]) -> None:
@@ -79,7 +89,7 @@ def run_recorded(
             if _has_run(jobs):
                 runs.write(record)
 
-        with interruption.during(opened.runner):
+        with interruption.during(opened.runner), doorway:
             try:
                 jobs, failures = execute(bench, parallel=parallel, keep=keep)
                 keep(jobs)
@@ -99,6 +109,42 @@ def run_recorded(
         emit(replace(failure, capsule=file))
     emit(RunFinished(record.run_id, _shown(record), record.duration_ms))
     return record
+
+
+class _Doorway(ExitStack):
+    """Where the run's door is, once a step has begun to run: others look at the run then, or stop it (ci_env.live)."""
+
+    def __init__(self, directory: Path, runner: Runner, interruption: Interruption, emit: Emit) -> None:
+        super().__init__()
+        self._directory = directory
+        self._runner = runner
+        self._interruption = interruption
+        self._emit = emit
+        self._lock = Lock()
+        self._door: Door | None = None
+
+    def begin(self, job: str, step: str, log: Path) -> RunningStep:
+        """Note that a step begins. The first one has the door opened."""
+        from ci_env.execute.running import RunningStep
+
+        running = RunningStep(job, step, log)
+        with self._lock:
+            if self._door is None:
+                self._door = self._open()
+            self._door.begin(running)
+        return running
+
+    def _open(self) -> Door:
+        from ci_env.live.door import Door, open_door
+
+        asked = self._interruption
+        door = Door(self._runner, asked.ask, lambda: asked.is_ending, self._emit)
+        try:
+            self.enter_context(open_door(self._directory, door))
+        except OSError as error:
+            reason = f"{error.strerror} (a socket in {self._directory})"
+            self._emit(Note("warning", f"`ci-env ps`, `exec`, `pause` and `stop` cannot reach this run: {reason}"))
+        return door
 
 
 def _with_commands(failures: tuple[StepFailure, ...], run_id: str) -> Iterator[StepFailure]:

@@ -39,7 +39,7 @@ def run(bench: Workbench, job: Job, before: Mapping[str, Outcome]) -> Outcome:
     """Run a job whose needs have passed; `before` are the outcomes of the jobs before it."""
     bench.emit(JobStarted(job.name))
     began = time.monotonic()
-    deadline = None if job.timeout_s is None else began + job.timeout_s
+    deadline = None if job.timeout_s is None else bench.runner.clock() + job.timeout_s
     progress = _Progress(bench, job, _start(bench, job, before), before, deadline)
     for index in range(len(job.steps)):
         progress.advance(index)
@@ -124,7 +124,7 @@ class _Progress:
         """Return the seconds that the step has, by its own limit and by what is left of the job's."""
         if self._deadline is None:
             return timeout_s
-        left = max(round(self._deadline - time.monotonic()), 1)
+        left = max(round(self._deadline - self._bench.runner.clock()), 1)
         return left if timeout_s is None else min(left, timeout_s)
 
 

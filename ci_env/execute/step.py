@@ -86,6 +86,7 @@ def run(
     layer = key("layer", {"run": bench.run_id, "job": job.name, "step": step.name, "key": step.key})
     staging = bench.layers.staging()
     log_file = staging.with_name(f"{staging.name}.log")
+    running = bench.begin(job.name, step.name, log_file)
     secrets = bench.furnisher.secrets
     with StepLog(log_file, lambda line: bench.emit(StepOutput(job.name, step.name, line)), secrets.mask) as log:
         began = time.monotonic()
@@ -95,11 +96,13 @@ def run(
             ended = copy_files(bench.runner, bench.layers, step.copy, origin(), snapshot.layers, staging, log.feed)
         else:
             sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+            running.sandbox = sandbox
             warn_of_weakness(bench.runner, step.limits, bench.emit)
             ended = bench.runner.run(sandbox, log.feed)
         duration_ms = round((time.monotonic() - began) * 1000)
         output = log.close()
     bench.blobs.adopt(log_file, output)
+    running.output = output
     artifacts = collect(bench, staging, snapshot.layers, step, where=f"{job.name}: {step.name}")
     status = _status(ended)
     tree = layer_digest(bench.runner, staging) if status == "failed" else None

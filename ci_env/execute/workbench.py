@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ci_env.digest import Digest
 from ci_env.events import Emit
@@ -13,6 +15,9 @@ from ci_env.ports import Runner
 from ci_env.store.blobs import Blobs
 from ci_env.store.layers import Layers
 from ci_env.store.steps import Steps
+
+if TYPE_CHECKING:
+    from ci_env.execute.running import RunningStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,3 +34,5 @@ class Workbench:
     emit: Emit
     is_caching: bool
     """results of earlier runs are good enough"""
+    begin: Callable[[str, str, Path], RunningStep]
+    """notes that a step of a job begins to run, with the path of its log, for others to look at"""
