@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ci_env.cli.logs import add_arguments as add_log_arguments
+from ci_env.cli.logs import run as run_logs
 from ci_env.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -27,10 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     logs = actions.add_parser("logs", help="print what steps wrote", description="Print what the steps of a run wrote.")
     kept = actions.add_parser("artifacts", help="take out what steps left", description="Copy artifacts and reports.")
     removed = actions.add_parser("rm", help="remove records", description="Remove the records of runs.")
-    for action in (shown, logs, kept):
+    add_log_arguments(logs)
+    for action in (shown, kept):
         action.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
     shown.add_argument("--json", action="store_true", help="print the whole record as JSON")
-    logs.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: all)")
     kept.add_argument("directory", metavar="DIR", nargs="?", type=Path, help="new directory (default: artifacts-RUN)")
     removed.add_argument("runs", metavar="RUN", nargs="+", help="run id, or its beginning")
 
@@ -49,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     elif arguments.action == "show":
         _show(runs, runs.find(arguments.run), as_json=arguments.json)
     elif arguments.action == "logs":
-        _print_logs(runs.load(runs.find(arguments.run)), Blobs(store), arguments.step)
+        run_logs(arguments)
     elif arguments.action == "artifacts":
         _take_out(runs.load(runs.find(arguments.run)), Blobs(store), arguments.directory)
     else:
@@ -90,7 +92,8 @@ def _show(runs: Runs[Record], run_id: str, *, as_json: bool) -> None:
     sys.stdout.writelines(line + "\n" for line in details(record, "interrupted" if is_interrupted else record.status))
 
 
-def _print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
+def print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
+    """Print what steps wrote, all or those of that name. ConfigError where there are none."""
     wanted = [
         (f"{job.name}/{step.name}", step)
         for job in record.jobs
