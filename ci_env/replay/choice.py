@@ -58,6 +58,28 @@ def choose_step(record: Record, name: str | None) -> Chosen:
     return found[0]
 
 
+def choose_steps(
+    record: Record, name: str | None, *, first: str | None = None, whole: bool = False
+) -> tuple[Chosen, ...]:
+    """Return the steps to run one after another; the last is the one that `choose_step` returns for `name`.
+
+    They are those of its job that ran then, from the one called `first` on, or with `whole` from the job's first.
+    ConfigError where `first` is none of them.
+    """
+    last = choose_step(record, name)
+    if first is None and not whole:
+        return (last,)
+    ran = [one for one in _steps(record) if one.job == last.job and one.record.after is not None]
+    ran = ran[: ran.index(last) + 1]
+    if first is None:
+        return tuple(ran)
+    begin = choose_step(record, first if "/" in first else f"{last.job.name}/{first}")
+    if begin not in ran:
+        other = "is of another job than" if begin.job != last.job else "comes after"
+        raise ConfigError(f"the step {begin.name!r} {other} {last.name!r}, to which the replay is to go")
+    return tuple(ran[ran.index(begin) :])
+
+
 def _steps(record: Record) -> Iterator[Chosen]:
     plans = {job.name: job for job in record.plan.jobs}
     for job in record.jobs:

@@ -11,7 +11,7 @@ from ci_env.digest import Digest
 from ci_env.errors import ConfigError
 from ci_env.events import Status
 from ci_env.plan.plan import Plan
-from ci_env.replay.choice import choose_step
+from ci_env.replay.choice import choose_step, choose_steps
 from tests.plan_material import compiled, job, step
 
 LAYER = Digest.of(b"layer")
@@ -75,3 +75,38 @@ def test_the_tighter_limit_counts() -> None:
     steps = record("failed", "failed", "failed", "failed")
     found = [choose_step(steps, name).timeout_s for name in ("build", "one/test", "two/test")]
     assert found == [20, 20, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "whole", "chosen"),
+    [
+        (None, None, False, ["two/publish"]),
+        (None, None, True, ["two/test", "two/publish"]),
+        (None, "test", False, ["two/test", "two/publish"]),
+        (None, "two/publish", False, ["two/publish"]),
+        ("one/test", "build", False, ["one/build", "one/test"]),
+        ("build", None, True, ["one/build"]),
+    ],
+)
+def test_several_steps(name: str | None, first: str | None, whole: bool, chosen: list[str]) -> None:
+    steps = choose_steps(record("passed", "passed", "cached", "failed"), name, first=first, whole=whole)
+    assert [step.name for step in steps] == chosen
+
+
+def test_steps_that_did_not_run_are_left_out() -> None:
+    steps = choose_steps(record("skipped", "failed", "skipped", "skipped"), None, whole=True)
+    assert [step.name for step in steps] == ["one/test"]
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "message"),
+    [
+        ("build", "test", "the step 'one/test' comes after 'one/build', to which the replay is to go"),
+        (None, "one/build", "the step 'one/build' is of another job than 'two/publish'"),
+        (None, "tset", "has no step 'two/tset'"),
+    ],
+)
+def test_no_such_beginning(name: str | None, first: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        choose_steps(record("passed", "passed", "passed", "failed"), name, first=first)
+    assert message in str(caught.value)
