@@ -5,11 +5,14 @@ Enters after the plan: an import contract forbids it git, the network and the pi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ci_env.digest import Digest
 from ci_env.errors import ConfigError
+from ci_env.events import Emit, Note
 from ci_env.execute.copying import copy_files
 from ci_env.execute.log import StepLog
 from ci_env.execute.programs import collect, layer_digest
@@ -21,6 +24,9 @@ from ci_env.replay.reports import NONE, Reports, read_reports
 from ci_env.replay.verdict import Outcome
 from ci_env.store.blobs import Blobs
 from ci_env.store.layers import Layers
+
+if TYPE_CHECKING:
+    from ci_env.execute.services import Services
 
 _SHELL = ("/bin/sh", "-c", "command -v bash >/dev/null 2>&1 && exec bash -i || exec sh -i")
 
@@ -43,7 +49,7 @@ def run_again(stage: Stage, chosen: Chosen, tell: Callable[[str], None]) -> Outc
     log_file = staging.with_name(f"{staging.name}.log")
     with StepLog(log_file, tell, stage.furnisher.secrets.mask) as log:
         if chosen.step.copy is None:
-            ended = stage.runner.run(_sandbox(stage, chosen, chosen.record.before, staging), log.feed)
+            ended = _run_process(stage, chosen, staging, log.feed)
         else:
             _check_layers(stage, chosen, (*chosen.record.before, *(chosen.origin or ())))
             ended = copy_files(
@@ -97,12 +103,46 @@ def recorded(stage: Stage, chosen: Chosen) -> Outcome:
     )
 
 
-def open_shell(stage: Stage, chosen: Chosen, *, after: bool, terminal: str) -> Exit:
-    """Open a shell in the state before the step, or in the one that it left; `terminal` is what TERM says."""
+def open_shell(stage: Stage, chosen: Chosen, emit: Emit, *, after: bool, terminal: str) -> Exit:
+    """Open a shell in the state before the step, or in the one that it left; `terminal` is what TERM says.
+
+    The job's services run beside it, each as its image has it.
+    """
     layers = (chosen.record.after or ()) if after else chosen.record.before
     sandbox = _sandbox(stage, chosen, layers, stage.layers.staging())
     process = replace(sandbox.process, argv=_SHELL, env={**chosen.step.env, "TERM": terminal}, timeout_s=None)
-    return stage.runner.shell(replace(sandbox, process=process))
+    with _served(stage, chosen, emit) as services:
+        for line in () if services is None else services.problem:
+            emit(Note("warning", line.removeprefix("ci-env: ")))
+        network = None if services is None else services.network
+        return stage.runner.shell(replace(sandbox, process=process, network=network))
+
+
+def _run_process(stage: Stage, chosen: Chosen, staging: Path, output: Callable[[bytes], None]) -> Exit:
+    """Run the step's process, beside services as they are at their start: what steps before did to them is not kept."""
+    sandbox = _sandbox(stage, chosen, chosen.record.before, staging)
+    with _served(stage, chosen, lambda _: None) as services:
+        if services is None:
+            return stage.runner.run(sandbox, output)
+        if services.problem:
+            return services.fail(output)
+        return stage.runner.run(replace(sandbox, network=services.network), output)
+
+
+@contextmanager
+def _served(stage: Stage, chosen: Chosen, emit: Emit) -> Generator[Services | None]:
+    """Have the job's services run inside the block, if it has any."""
+    if not chosen.job.services:
+        yield None
+        return
+    from ci_env.execute.services import Services
+
+    for service in chosen.job.services:
+        _check_layers(stage, chosen, service.image.layers)
+    with Services(chosen.job, chosen.step, stage.runner, stage.furnisher, emit) as services:
+        services.start(timeout_s=chosen.job.timeout_s)
+        yield services
+    services.forget()
 
 
 def _reports_left(stage: Stage, chosen: Chosen, staging: Path) -> Reports:

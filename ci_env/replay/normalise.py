@@ -105,19 +105,19 @@ def _normalise(line: str, *, is_message: bool = False) -> str:
     line = _SEQUENCE.sub("", line).rstrip("\r").rpartition("\r")[2]
     if not any(map(str.isdigit, line)) and "tmp/" not in line:
         return line
+    is_value = bool(_COMPARES.search(line))
     before = None
     while before != line:  # a placeholder can set free what its digits were glued to; each pass leaves fewer digits
         before = line
         if any(sign in line for sign in _SIGNS):
             line = _VOLATILE.sub(_placeholder, line)
-        line = _without_measures(line, is_message=is_message)
+        if not is_value:
+            line = _without_measures(line, is_message=is_message)
     return line
 
 
 def _without_measures(line: str, *, is_message: bool) -> str:
-    """Replace times and the like, but not in what a line compares, and not in the message of an error."""
-    if _COMPARES.search(line):
-        return line
+    """Replace times and the like of a line that compares nothing, but not in the message of an error."""
     if _NAMES.match(line):
         last = _AT_END.search(line)
         begin = last.start() if last else len(line)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ci_env.frozen import dataclass
 from ci_env.replay.normalise import normalise
@@ -44,6 +44,10 @@ class Gap:
 
     old: Counter[str]
     new: Counter[str]
+    is_in_order: bool
+    """line by line they are equal"""
+    raw: frozenset[str]
+    """the lines of both, as they were written"""
 
     @property
     def lines(self) -> list[str]:
@@ -57,12 +61,15 @@ class Gap:
 def gap(old: Sequence[str], new: Sequence[str]) -> Gap:
     """Return what the outputs do not share, but for empty lines and, before the last ones, those of progress meters.
 
-    Lines that are equal as they are need no normalising, which is what takes the time: 1 s for some MB.
+    Lines that are equal as they are need no normalising, which is what takes the time.
     """
     was, now = Counter(old), Counter(new)
-    before, after = (Counter(normalise(lines.elements())) for lines in (was - now, now - was))
+    normal = dict(_normalised({*(was - now), *(now - was)}))
+    before, after = (_counted(lines, normal) for lines in (was - now, now - was))
     last = {*_last(old), *_last(new)}
-    return Gap(_without_progress(before - after, last), _without_progress(after - before, last))
+    gone, come = _without_progress(before - after, last), _without_progress(after - before, last)
+    raw = frozenset(line for line, known in normal.items() if known in gone or known in come)
+    return Gap(gone, come, not raw and _is_in_order(old, new, normal), raw)
 
 
 def first_difference(old: Sequence[str], new: Sequence[str]) -> int | None:
@@ -76,7 +83,7 @@ def first_difference(old: Sequence[str], new: Sequence[str]) -> int | None:
 def first_place(old: Sequence[str], new: Sequence[str], found: Gap) -> int:
     """Return the index of the first line that differs and is of the gap between the outputs."""
     for place, pair in enumerate(itertools.zip_longest(old, new)):
-        if pair[0] == pair[1]:
+        if pair[0] == pair[1] or found.raw.isdisjoint(pair):
             continue
         was, now = (None if line is None else normalise([line])[0] for line in pair)
         if was != now and (was in found.old or now in found.new):
@@ -134,6 +141,26 @@ def is_cut_in_loop(old: Sequence[str], new: Sequence[str]) -> bool:
 def _common_part(old: Sequence[str], new: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     length = min(len(old), len(new)) - 1
     return old[: max(length, 0)], new[: max(length, 0)]
+
+
+def _normalised(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
+    for line in lines:
+        yield line, normalise((line,))[0]
+
+
+def _is_in_order(old: Sequence[str], new: Sequence[str], normal: Mapping[str, str]) -> bool:
+    """Tell whether the lines are equal one by one; `normal` are those that are known."""
+    return len(old) == len(new) and all(
+        one == other or (normal.get(one) or normalise((one,))[0]) == (normal.get(other) or normalise((other,))[0])
+        for one, other in zip(old, new, strict=True)
+    )
+
+
+def _counted(lines: Counter[str], normal: Mapping[str, str]) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    for line, count in lines.items():
+        counted[normal[line]] += count
+    return counted
 
 
 def _without_progress(lines: Counter[str], last: set[str]) -> Counter[str]:

@@ -43,13 +43,8 @@ Reason = Literal[
 _EXIT_CODES: dict[Kind, int] = {"same": 0, "different": 6, "passes": 7, "cannot-tell": 8}
 _QUOTED = 200
 _LISTED = 5
-_CAUSES: dict[Cause, str] = {
-    "oom": "out of memory",
-    "pids": "too many processes",
-    "disk": "out of disk space",
-    "missing-command": "missing command",
-    "network": "network",
-}
+_CAUSES: dict[Cause, str] = {"missing-command": "missing command", "network": "network"}
+"""those that an ending does not say"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +178,7 @@ def _by_output(old: Outcome, new: Outcome, others: Sequence[Outcome]) -> Verdict
     was, now = old.output or (), new.output or ()
     found = outputs.gap(was, now)
     if not found.lines:
-        return _same(new, "equal-output", "the same output both times", *_remarks(was, now))
+        return _same(new, "equal-output", "the same output both times", *_remarks(was, now, found))
     if new.cause in AT_LIMIT and outputs.is_repetition(was, now, found):
         return _same(new, "cut-output", "the same output both times, but for how often it repeats itself")
     if new.cause in CUT and outputs.is_cut_in_loop(was, now):
@@ -226,9 +221,9 @@ def _both_endings(old: Outcome, new: Outcome) -> str:
     return f"{ending(old)} then, {ending(new)} here"
 
 
-def _remarks(old: Sequence[str], new: Sequence[str]) -> tuple[str, ...]:
+def _remarks(old: Sequence[str], new: Sequence[str], found: outputs.Gap) -> tuple[str, ...]:
     """Return remarks about output that counts as equal."""
-    if outputs.first_difference(old, new) is None:
+    if found.is_in_order:
         return () if list(old) == list(new) else ("times, addresses and the like in the output were not compared",)
     if len([line for line in old if line]) == len([line for line in new if line]):
         return ("the lines of the output came in another order",)
