@@ -223,7 +223,7 @@ class Runner(Protocol):
         ...
 
     def end(self, sandbox: Sandbox, *, now: bool) -> bool:
-        """Ask all in one sandbox to end, or kill them `now`; its `run` then returns `cancelled`, if it would not anyway.
+        """Ask all in one sandbox to end, or kill them `now`; the reason of its exit is then `cancelled`.
 
         Tells whether there was something to end: it may not run yet, or not any more.
         """

@@ -1,6 +1,7 @@
-"""A Debian image with a C compiler, made with mmdebstrap once per machine and kept outside the repository.
+"""Debian images, one with a C compiler and one with databases, made with mmdebstrap once per machine and kept outside
+the repository.
 
-Comes from where this machine's apt gets its packages. Kept as an OCI layout with one gzip layer; the name of its
+Each comes from where this machine's apt gets its packages. Kept as an OCI layout with one gzip layer; the name of its
 directory changes with what is in it.
 """
 
@@ -13,7 +14,7 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -23,22 +24,35 @@ from tests.shared_directory import locked
 
 SUITE = "bookworm"
 PACKAGES = ("gcc", "git", "libc6-dev", "make", "python3")
+SERVERS = ("postgresql", "redis-server")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 _LEFT_OUT = ("/usr/share/doc/*", "/usr/share/info/*", "/usr/share/locale/*", "/usr/share/man/*")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def base_image() -> Path:
-    """Return the image's OCI layout, made now if this machine has none; skips the test where it cannot be made."""
+    """Return the OCI layout of the image with a C compiler, made now if this machine has none.
+
+    Skips the test where it cannot be made.
+    """
+    return _image("ci", PACKAGES)
+
+
+def services_image() -> Path:
+    """Return likewise the image with PostgreSQL and Redis."""
+    return _image("services", SERVERS)
+
+
+def _image(name: str, packages: Sequence[str]) -> Path:
     if shutil.which("mmdebstrap") is None or not KEYRING.exists():
         pytest.skip("needs mmdebstrap (Debian packages mmdebstrap and debian-archive-keyring)")
-    content = hashlib.sha256(repr((SUITE, PACKAGES, _LEFT_OUT)).encode()).hexdigest()[:12]
+    content = hashlib.sha256(repr((SUITE, packages, _LEFT_OUT)).encode()).hexdigest()[:12]
     cache = _cache_directory()
     cache.mkdir(parents=True, exist_ok=True)
-    layout = cache / f"debian-ci-{content}"
+    layout = cache / f"debian-{name}-{content}"
     with locked(cache / "lock"):
         if not layout.exists():
-            _make_layout(cache, layout)
+            _make_layout(cache, layout, packages)
     return layout
 
 
@@ -48,20 +62,20 @@ def _cache_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ci-env-tests"
 
 
-def _make_layout(cache: Path, layout: Path) -> None:
+def _make_layout(cache: Path, layout: Path, packages: Sequence[str]) -> None:
     building = cache / "building"
     shutil.rmtree(building, ignore_errors=True)
     (building / "blobs" / "sha256").mkdir(parents=True)
     tar = building / "rootfs.tar"
-    _bootstrap(tar)
+    _bootstrap(tar, packages)
     _write_layout(building, tar)
     tar.unlink()
     building.rename(layout)
 
 
-def _bootstrap(tar: Path) -> None:
+def _bootstrap(tar: Path, packages: Sequence[str]) -> None:
     """Write the root filesystem's tar. mmdebstrap's own mirror is used where apt knows no Debian of this suite."""
-    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(PACKAGES)}", f"--keyring={KEYRING}"]
+    command = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(packages)}", f"--keyring={KEYRING}"]
     command += [f"--dpkgopt=path-exclude={pattern}" for pattern in _LEFT_OUT]
     sources = list(_sources())
     subprocess.run([*command, SUITE, str(tar), *sources], stdin=subprocess.DEVNULL, check=True, timeout=900)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ci_env.capsule.record import Record
+from ci_env.capsule.stacks import images
 from ci_env.digest import Digest
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import Copy
@@ -17,13 +18,14 @@ class Needs:
 
 
 def needs(record: Record) -> Needs:
-    """Return what the record needs: its jobs' images, what steps have copied, their layers, logs and artifacts."""
+    """Return what the record needs: images of its jobs, what steps have copied, their layers, logs and artifacts."""
     steps = [step for job in record.jobs for step in job.steps if step.after is not None]
-    layers = {layer for job in record.plan.jobs for layer in job.image.layers}
+    layers = {layer for job in record.plan.jobs for image in images(job) for layer in image.layers}
     layers |= {layer for step in steps for layer in (*step.before, *(step.after or ()))}
     layers |= {layer for copy in _done_copies(record) for layer in copy.layers}
     layers |= {copy.context.layer for copy in _done_copies(record) if copy.context is not None}
     blobs = {blob for step in steps for blob in (step.output, step.artifacts) if blob is not None}
+    blobs |= {service.output for job in record.jobs for service in job.services}
     return Needs(frozenset(layers), frozenset(blobs))
 
 

@@ -13,6 +13,8 @@ from ci_env.plan.plan import Plan
 RECORD_VERSION = 3
 RunStatus = Literal["running", "passed", "failed", "cancelled", "error"]
 """`error`: something else than a step has failed, such as this machine"""
+ServiceStatus = Literal["stopped", "ended", "unready"]
+"""`stopped`: with its job; `ended`: by itself, before; `unready`: its job has failed of it"""
 Ended = Literal["exit", "signal", "timeout", "cancelled", "oom", "pids", "disk"]
 """the last three: it failed once a limit of memory, processes or disk had been reached"""
 
@@ -44,11 +46,27 @@ class StepRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ServiceRecord:
+    """One service of a job, which ran beside its steps. What it has written to its files is not kept."""
+
+    name: str
+    status: ServiceStatus
+    ended: Ended
+    exit_code: int | None
+    signal: int | None
+    duration_ms: int
+    output: Digest
+    """its log, in the content store"""
+
+
+@dataclass(frozen=True, slots=True)
 class JobRecord:
     name: str
     status: Status
     duration_ms: int
     steps: tuple[StepRecord, ...]
+    services: tuple[ServiceRecord, ...] = ()
+    """those that were started; none where all steps were cached"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,8 +39,9 @@ def stacked_layers(record: Record) -> tuple[Stacked, ...]:
 
 
 def kept_contents(record: Record) -> tuple[tuple[ContentKind, Digest], ...]:
-    """Return the logs of all steps, and the artifacts of the jobs whose layers are kept."""
+    """Return the logs of all steps and services, and the artifacts of the jobs whose layers are kept."""
     logs = [step.output for job in record.jobs for step in job.steps if step.output is not None]
+    logs += [service.output for job in record.jobs for service in job.services]
     artifacts = [step.artifacts for job in _chosen(record) for step in job.steps if step.artifacts is not None]
     named: dict[Digest, ContentKind] = dict.fromkeys(logs, "log")
     named.update((digest, "artifacts") for digest in artifacts if digest not in named)

@@ -203,6 +203,7 @@ def _remarks(chosen: Chosen, opened: Opened) -> tuple[str, ...]:
 
 def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
     from ci_env.capsule.ending import describe
+    from ci_env.cli.telling import tell
     from ci_env.replay.again import open_shell
 
     where, done = "after" if after else "before", chosen.record
@@ -217,5 +218,6 @@ def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
         sys.stderr.writelines(f"  $ {line}\n" for line in command.rstrip().splitlines())
     sys.stderr.write("what you change here is gone when you leave\n")
     sys.stderr.flush()
-    ended = open_shell(stage, chosen, after=after, terminal=os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb")
+    terminal = os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb"
+    ended = open_shell(stage, chosen, tell, after=after, terminal=terminal)
     return ended.code if ended.code is not None else 128 + (ended.signal or 0)

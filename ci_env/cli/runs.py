@@ -6,18 +6,28 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ci_env.cli.logs import add_arguments as add_log_arguments
 from ci_env.cli.logs import run as run_logs
 from ci_env.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ci_env.capsule.record import Record
+    from ci_env.digest import Digest
     from ci_env.store.blobs import Blobs
     from ci_env.store.runs import Runs
 
 _PIECE = 1 << 20
+
+
+class _Log(NamedTuple):
+    name: str
+    full_name: str
+    status: str
+    output: Digest | None
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -93,28 +103,33 @@ def _show(runs: Runs[Record], run_id: str, *, as_json: bool) -> None:
 
 
 def print_logs(record: Record, blobs: Blobs, name: str | None) -> None:
-    """Print what steps wrote, all or those of that name. ConfigError where there are none."""
-    wanted = [
-        (f"{job.name}/{step.name}", step)
-        for job in record.jobs
-        for step in job.steps
-        if name is None or name in (step.name, f"{job.name}/{step.name}")
-    ]
+    """Print what steps and services wrote, all or those of that name. ConfigError where there are none."""
+    wanted = [log for log in _logs(record) if name is None or name in (log.name, log.full_name)]
     if not wanted and name is None:
         raise ConfigError(f"run {record.run_id} ended before a step did ({record.status}): there are no logs")
     if not wanted:
-        known = ", ".join(f"{job.name}/{step.name}" for job in record.jobs for step in job.steps) or "none"
+        known = ", ".join(log.full_name for log in _logs(record)) or "none"
         raise ConfigError(f"run {record.run_id} has no step {name!r}", hint=f"its steps: {known}")
-    for title, step in wanted:
-        if step.output is None:
+    for log in wanted:
+        if log.output is None:
             continue
         if len(wanted) > 1:
-            sys.stdout.write(f"=== {title}: {step.status}\n")
+            sys.stdout.write(f"=== {log.full_name}: {log.status}\n")
             sys.stdout.flush()
-        with blobs.open(step.output) as log:
-            while piece := log.read(_PIECE):
+        with blobs.open(log.output) as file:
+            while piece := file.read(_PIECE):
                 sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+
+
+def _logs(record: Record) -> Iterator[_Log]:
+    """Yield all logs of a run, those of services after the steps of their job."""
+    for job in record.jobs:
+        for step in job.steps:
+            yield _Log(step.name, f"{job.name}/{step.name}", step.status, step.output)
+        for service in job.services:
+            name = f"service:{service.name}"
+            yield _Log(name, f"{job.name}/{name}", service.status, service.output)
 
 
 def _take_out(record: Record, blobs: Blobs, directory: Path | None) -> None:

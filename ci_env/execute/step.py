@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ci_env.capsule.ending import describe
 from ci_env.capsule.record import StepRecord
@@ -17,6 +18,9 @@ from ci_env.plan.keys import preimage_in, written
 from ci_env.plan.plan import Job, Step
 from ci_env.ports import Exit
 from ci_env.store.steps import StepResult, step_place
+
+if TYPE_CHECKING:
+    from ci_env.execute.services import Services
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ def skip(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done:
 
 def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | None:
     """Return what an earlier run has left of this very step on these very layers; None where there is nothing."""
-    result = bench.steps.load(step.key)
-    if result is None or not _is_good(bench, result, snapshot):
+    result = look(bench, step, snapshot)
+    if result is None:
         return None
     for layer in snapshot.layers:
         bench.layers.hold(layer)  # the record will name it, though no step needs it now
@@ -63,6 +67,12 @@ def find(bench: Workbench, job: Job, step: Step, snapshot: Snapshot) -> Done | N
     return Done(record, after, None)
 
 
+def look(bench: Workbench, step: Step, snapshot: Snapshot) -> StepResult | None:
+    """Return what `find` would find, and tell nobody."""
+    result = bench.steps.load(step.key)
+    return result if result is not None and _is_good(bench, result, snapshot) else None
+
+
 def run(
     bench: Workbench,
     job: Job,
@@ -72,10 +82,11 @@ def run(
     *,
     timeout_s: int | None,
     keep: bool,
+    services: Services | None = None,
 ) -> Done:
     """Run a step. Its result may serve later runs if `keep`; what a failed one has left is kept for replay.
 
-    `origin` makes and returns the layers that a step copies from.
+    `origin` makes and returns the layers that a step copies from. `services` are those of the job, started.
     """
     from ci_env.execute.artifacts import collect
     from ci_env.execute.log import StepLog
@@ -94,8 +105,12 @@ def run(
             from ci_env.execute.copying import copy_files
 
             ended = copy_files(bench.runner, bench.layers, step.copy, origin(), snapshot.layers, staging, log.feed)
+        elif services is not None and services.problem:
+            ended = services.fail(log.feed)
         else:
-            sandbox = bench.furnisher.furnish(job, step, snapshot.layers, staging, timeout_s=timeout_s)
+            network = None if services is None else services.network
+            seen = snapshot.layers
+            sandbox = bench.furnisher.furnish(job, step, seen, staging, timeout_s=timeout_s, network=network)
             running.sandbox = sandbox
             warn_of_weakness(bench.runner, step.limits, bench.emit)
             ended = bench.runner.run(sandbox, log.feed)
@@ -111,7 +126,8 @@ def run(
     if status == "passed" and keep:
         preimage = written(preimage_in(bench.furnisher.plan, job, step))
         result = StepResult(1, step.key, preimage, snapshot.layers, layer, output, artifacts, duration_ms)
-        kept = _keep(bench, result, snapshot, place=_place(bench, job, step))
+        replaces = services is not None or not bench.is_caching
+        kept = _keep(bench, result, snapshot, place=_place(bench, job, step), replaces=replaces)
         next_one, artifacts = snapshot.on_top(kept.layer), kept.artifacts
     ending = ""
     if status != "passed":
@@ -133,7 +149,8 @@ def run(
         artifacts=artifacts,
         used=ended.used,
     )
-    failure = _failure(bench, job, step, ending, log.tail(), ended.hint) if status == "failed" else None
+    tail = log.tail() if services is None else (*log.tail(), *services.ends())
+    failure = _failure(bench, job, step, ending, tail, ended.hint) if status == "failed" else None
     return Done(record, next_one, failure)
 
 
@@ -144,12 +161,13 @@ def _is_good(bench: Workbench, result: StepResult, snapshot: Snapshot) -> bool:
     return all(bench.blobs.has(blob) for blob in (result.output, result.artifacts) if blob)
 
 
-def _keep(bench: Workbench, result: StepResult, snapshot: Snapshot, *, place: Digest) -> StepResult:
-    """Keep the result, or go on with the one that another job or run has kept of this step meanwhile.
+def _keep(bench: Workbench, result: StepResult, snapshot: Snapshot, *, place: Digest, replaces: bool) -> StepResult:
+    """Keep the result, or unless it `replaces` others go on with the one that another job or run has kept meanwhile.
 
-    Otherwise each would replace the other's, and the steps after them would stand on a layer that is no result.
+    Otherwise each would replace the other's, and the steps after them would stand on a layer that is no result. One
+    with services does: what it has left belongs to what it did to them.
     """
-    if not bench.is_caching:
+    if replaces:
         bench.steps.save(result, place=place)
         return result
     return bench.steps.save_unless(lambda known: _is_good(bench, known, snapshot), result, place=place)

@@ -19,7 +19,6 @@ from ci_env.pipeline.secrets import expand_secrets
 from ci_env.pipeline.services import check_network, expand_services
 from ci_env.pipeline.substitute import Scope
 from ci_env.pipeline.suggest import did_you_mean
-from ci_env.pipeline.unsupported import refuse_unsupported
 
 MAX_STEPS = 10_000
 T = TypeVar("T")
@@ -40,7 +39,6 @@ class _Work:
 def expand(file: File, positions: Positions, check_reference: CheckReference) -> model.Pipeline:
     """Return the pipeline that `file` describes. ConfigError with all that is wrong with it."""
     problems = Problems(positions)
-    refuse_unsupported(file, problems)
     order = _order(file, problems)
     legs = {name: _leg_names(name, job, problems) for name, job in file.jobs.items()}
     if sum(len(legs[name]) * len(job.steps) for name, job in file.jobs.items()) > MAX_STEPS:

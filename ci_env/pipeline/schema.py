@@ -47,7 +47,7 @@ class Ready(Section):
 
 
 class Service(Section):
-    """A program that runs beside a job's steps, such as a database. Not supported yet."""
+    """A program that runs beside a job's steps, in one network with them, such as a database."""
 
     image: str = Field(examples=["postgres:16"])
     """The image to run."""
@@ -140,7 +140,7 @@ class Job(Section):
     secret_env: dict[Variable, Variable] = Field(default={}, examples=[{"TWINE_PASSWORD": "PYPI_TOKEN"}])
     """Environment variables that hold a secret of `secrets`, too, by its name."""
     services: dict[JobName, Service] = {}
-    """Programs that run beside the steps, such as a database. Not supported yet."""
+    """Programs that run beside the steps, such as a database. Steps find each by its name, or at 127.0.0.1."""
     steps: list[Step] = Field(min_length=1)
     """Commands, run one after the other."""
 

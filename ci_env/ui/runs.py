@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ci_env.capsule.ending import describe
-from ci_env.capsule.record import Record, StepRecord
+from ci_env.capsule.record import Record, ServiceRecord, StepRecord
 from ci_env.events import Usage
 from ci_env.plan.plan import Step
 from ci_env.ui.clean import clean
@@ -44,9 +44,16 @@ def details(record: Record, status: str) -> Iterator[str]:
         yield ""
         yield f"{clean(job.name)}: {job.status}, {duration(job.duration_ms)}"
         yield f"  image {clean(plan.image.reference)} ({plan.image.manifest or plan.image.host})"
+        yield from map(_service, job.services)
         width = max(len(step.name) for step in job.steps)
         for step, planned in zip(job.steps, plan.steps, strict=True):
             yield f"  {clean(step.name):{width}}  {_step(step, planned)}".rstrip()
+
+
+def _service(service: ServiceRecord) -> str:
+    ending = describe(service.ended, service.exit_code, service.signal) if service.status == "ended" else ""
+    told = f"  service {clean(service.name)}: {service.status}, {duration(service.duration_ms)}"
+    return f"{told}  {ending}".rstrip()
 
 
 def _step(step: StepRecord, planned: Step) -> str:

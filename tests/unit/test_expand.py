@@ -359,15 +359,6 @@ def test_longest_script_and_variable() -> None:
     assert (len(step.run), len(step.env["A"])) == (131071, 131069)
 
 
-def test_keys_of_later_versions_are_checked_and_refused() -> None:
-    text = jobs(a="").replace(
-        "needs: []",
-        "limits: {cpus: 2, timeout: 1m}, services: {db: {image: x}}",
-    )
-    message = "not supported yet by this ci-env; leave it out"
-    assert complaint(text) == f"ci-env.yml:4:39: jobs.a.services: {message}"
-
-
 def test_variables_cannot_grow_without_bound() -> None:
     names = [f"A{number}" for number in range(30)]
     doubled = [f'{new}: "${{{{ env.{old} }}}}${{{{ env.{old} }}}}"' for old, new in itertools.pairwise(names)]
