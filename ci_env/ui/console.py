@@ -21,6 +21,9 @@ from ci_env.ui.sink import Sink
 _FRAMES_PER_S = 10
 _WIDEST = 100
 """beyond it, durations would stand too far from what they belong to"""
+_ECHO = len("^C")
+"""room for what the terminal itself shows at the end of the last line: on a line of its own, it would keep the first row
+of the drawing from being erased"""
 _STYLES: Mapping[Style, str] = {
     "plain": "",
     "strong": "bold",
@@ -55,7 +58,7 @@ def open_view(board: Board, sink: Sink, *, colour: bool) -> Generator[Callable[[
     def draw() -> RenderableType:
         with board.lock:
             found = rows(board, max(1, console.height - 1))
-        return Group(*(_text(row, console.width) for row in found))
+        return Group(*(_text(row, max(1, console.width - _ECHO)) for row in found))
 
     live = Live(
         get_renderable=draw,

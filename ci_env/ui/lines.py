@@ -106,7 +106,8 @@ class PlainView:
 
     def _ending(self, event: StepFinished | JobFinished) -> str:
         word = paint(event.status, STYLES[event.status], colour=self._colour)
-        ending = f" ({clean(event.ending)})" if isinstance(event, StepFinished) and event.ending else ""
+        is_telling = isinstance(event, StepFinished) and event.ending not in ("", event.status)
+        ending = f" ({clean(event.ending)})" if isinstance(event, StepFinished) and is_telling else ""
         took = f", {duration(event.duration_ms)}" if event.status in ("passed", "failed") else ""
         return word + ending + took
 

@@ -85,7 +85,7 @@ def _job(job: JobState, *, whole: bool) -> Iterator[tuple[int, str, JobState | S
 def _row(indent: int, name: str, what: JobState | StepState, column: int, *, colour: bool) -> str:
     mark = paint(MARKS[what.state], STYLES[what.state], colour=colour)
     took = duration(what.duration_ms) if what.state in ("passed", "failed") else _word(what.state)
-    ending = clean(what.ending) if isinstance(what, StepState) else ""
+    ending = clean(what.ending) if isinstance(what, StepState) and what.ending != what.state else ""
     tail = f"  {paint(ending, 'bad' if what.state == 'failed' else 'dim', colour=colour)}" if ending else ""
     return f"{' ' * indent}{mark} {name:{column - indent}}{paint(f'{took:>11}', 'dim', colour=colour)}{tail}"
 

@@ -126,7 +126,8 @@ def _step(step: StepState, detail: _Detail, now_s: float) -> Iterator[Row]:
 
 def _step_row(step: StepState, now_s: float) -> Row:
     name: Span = (_short(step.name), "dim" if step.state == "waiting" else "plain")
-    ending: Span = (f"  {clean(step.ending)}" if step.ending else "", STYLES[step.state])
+    is_telling = step.ending and step.ending != step.state
+    ending: Span = (f"  {clean(step.ending)}" if is_telling else "", STYLES[step.state])
     took = _ticking(step, now_s) if step.state in ("running", "passed", "failed") else step.state
     return Row((("  ", "plain"), _mark(step.state, now_s), name, ending), "" if step.state == "waiting" else took)
 

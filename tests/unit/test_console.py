@@ -169,6 +169,24 @@ def test_no_line_is_wider_than_the_terminal(columns: int, monkeypatch: pytest.Mo
     assert max(map(cell_len, lines)) <= columns
 
 
+@pytest.mark.parametrize("columns", [40, 80])
+def test_the_last_line_leaves_room_for_what_a_terminal_echoes(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `^C` that went to a line of its own would keep the first row of the drawing from being erased."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    text = shown(run_started("unit"), *running("unit", "line"))
+    drawing = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", text.partition(SHOW_CURSOR)[0])
+    footers = [line for line in re.split(r"[\r\n]+", drawing) if " of 3 steps" in line]
+    assert footers
+    assert max(map(cell_len, footers)) <= columns - len("^C")
+
+
+def test_cancelled_is_said_once() -> None:
+    events = (run_started("a"), *running("a", "line"), finished("a", "test", "cancelled", "cancelled"))
+    assert "  ■ test      cancelled" in rest(shown(*events, run_finished("cancelled")))
+    (row,) = [row for row in drawn(*events) if "test" in row]
+    assert row.count("cancelled") == 1
+
+
 def test_tree_summary_and_failures_stay() -> None:
     text = shown(run_started("a", "b"), *passing("a"), *failing("b"), failure("b", "boom"), run_finished("failed"))
     assert rest(text) == [
