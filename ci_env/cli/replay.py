@@ -198,6 +198,8 @@ def _remarks(chosen: Chosen, opened: Opened) -> tuple[str, ...]:
     then = chosen.job.image.host
     if then is not None and then != opened.factory.host_fingerprint():
         return ("`image: host` is not what it was: this machine's operating system has changed since",)
+    if chosen.job.services and chosen.step != chosen.job.steps[0]:
+        return ("services began as their images have them: what earlier steps did to them is not kept",)
     return ()
 
 
