@@ -23,6 +23,8 @@ OTHER = "203.0.113.8"
 METADATA = "169.254.169.254"
 PORT = 8080
 OTHER_PORT = 8081
+WILDCARD_PORT = 8090
+"""of servers that listen on all addresses of the machine, also those that it gets later"""
 NAME = "server.test"
 OTHER_NAME = "other.test"
 
@@ -137,6 +139,7 @@ def new_world(directory: Path, *, resolver: str = f"nameserver {SERVER}\n") -> G
         served += [f"tcp={SERVER6}:{PORT}", f"tcp={METADATA}:{PORT}", f"dns={SERVER}:53"]
         stack.enter_context(_process(*outside_argv, *_server(served)))
         own = [f"tcp={host}:{PORT}" for host in ("127.0.0.1", "::1", MACHINE, MACHINE6)]
+        own += [f"tcp=0.0.0.0:{WILDCARD_PORT}"]
         stack.enter_context(
             _process(*world.on_machine(*_server([*own, "dns=127.0.0.1:53", f"dns={MACHINE}:53", "unix=greeting"])))
         )

@@ -81,8 +81,7 @@ def _hold_connected(control: socket.socket, argv: list[str], versions: list[int]
     _make_namespace()
     with suppress(OSError), open(_NO_DETECTION, "w") as file:
         file.write("0")
-    door = _fork(_be_door, control, go, start)
-    os.write(go, str(door).encode())
+    door = _fork(lambda: _be_door(go), control, start)
     _await_routes(program, versions, said)
     os.kill(door, signal.SIGKILL)
     os.waitpid(door, 0)
@@ -107,10 +106,11 @@ def _fork(work: Callable[[], None], control: socket.socket, *others: int) -> int
     return process
 
 
-def _be_door() -> None:
+def _be_door(go: int) -> None:
     """Have no rights, so that one who has few may look at this process (ptrace(2)) and find its namespace."""
     syscalls.set_capabilities(())
     syscalls.set_dumpable(dumpable=True)
+    os.write(go, str(os.getpid()).encode())
     time.sleep(2 * _PATIENCE_S)
 
 

@@ -27,6 +27,7 @@ from tests.world import (
     PORT,
     SERVER,
     SERVER6,
+    WILDCARD_PORT,
     World,
     new_world,
 )
@@ -94,6 +95,27 @@ def test_it_reaches_others_and_not_the_machine(actor: CiEnv, world: World) -> No
     assert (first, named in (hello, f"hello {MACHINE6}"), other) == (hello, True, hello)
     assert rest == ["no such name", *[REFUSED] * 5]
     assert leftovers(actor) == []
+
+
+def test_the_gateway_does_not_lead_to_the_machine(actor: CiEnv, world: World) -> None:
+    """As root it is the machine's end of a pair of interfaces; pasta would take it for the machine, unless told."""
+    read_gateway = "route = open('/proc/net/route').read().splitlines()[1].split()[2]"
+    script = f"import socket, subprocess\n{read_gateway}\naddress = socket.inet_ntoa(bytes.fromhex(route)[::-1])\n"
+    script += f"subprocess.run(['python3', 'reach.py', f'{{address}} {WILDCARD_PORT}', '{MACHINE} {WILDCARD_PORT}'])\n"
+    made = project(
+        living_in(world, actor),
+        "only: {steps: [{name: reach, network: nat, run: python3 ask.py}]}\n",
+        files={"reach.py": REACH, "ask.py": script},
+    )
+    gateway_says, machine_says = answers(made.run())
+    assert gateway_says in (REFUSED, "nothing")  # pasta keeps it to itself that nobody listens there
+    assert machine_says == REFUSED
+
+
+def test_many_one_after_the_other(actor: CiEnv, world: World) -> None:
+    steps = "\n".join("    - {network: nat, run: 'true'}" for _ in range(15))
+    made = project(living_in(world, actor), f"only:\n  steps:\n{steps}\n")
+    assert set(made.run().steps.values()) == {"passed"}
 
 
 @pytest.mark.parametrize("who", ["root", "user"])
