@@ -183,7 +183,8 @@ class Runner(Protocol):
         """Run a program of ours on the host, outside any sandbox, under the ids that layers are owned by.
 
         It sees the host's files and may chown to, read and remove what container users own. Returns its exit status.
-        `stdin` and `stdout` are descriptors that stay the caller's; None: /dev/null and inherited.
+        `stdin` and `stdout` are descriptors that stay the caller's; None: /dev/null and inherited. Interrupted where
+        `cancel` has ended it: after the grace period, as it is not asked politely. What is run after that is not ended.
         """
         ...
 

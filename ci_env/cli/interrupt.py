@@ -28,6 +28,9 @@ class Interruption:
         self._runner = runner
         try:
             yield
+        except Interrupted:
+            self.check()  # which knows by what signal
+            raise
         finally:
             self._runner = None
 

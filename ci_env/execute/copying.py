@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ci_env.digest import Digest
+from ci_env.errors import Interrupted
 from ci_env.execute import programs
 from ci_env.oci.order import Order
 from ci_env.plan.plan import FIXED_EPOCH, Copy
@@ -36,7 +38,10 @@ def copy_files(
         lowers=_roots(layers, seen),
         squash_ids=not runner.is_owner_mapped(),
     )
-    problem, lines = programs.copy(runner, order)
+    try:
+        problem, lines = programs.copy(runner, order)
+    except Interrupted:
+        return Exit(code=None, signal=signal.SIGKILL, reason="cancelled")
     for line in lines:
         output(line.encode() + b"\n")
     return Exit(code=0 if problem is None else 1, signal=None, reason="exit")

@@ -8,16 +8,17 @@ from __future__ import annotations
 import errno
 import json
 import os
+import select
 import signal
 import socket
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
-from ci_env.errors import HostError
+from ci_env.errors import HostError, Interrupted
 from ci_env_runners import idmap
 from ci_env_runners.control import send_with
 
@@ -25,6 +26,7 @@ _REQUESTS = 3
 """the launcher's descriptor of its socket"""
 _START = "import sys; sys.path.append(sys.argv[1]); from ci_env_runners.launcher import start; start(sys.argv[2:])"
 _PACKAGES = str(Path(__file__).parent.parent)
+_TICK_MS = 500
 _DIED = "the process that starts sandboxes has died"
 _DIED_HINT = "see the kernel's log for why (out of memory?), and run again"
 
@@ -73,9 +75,13 @@ class Launcher:
         """Start what holds a network (holder.py), and return its control, over which it tells that it is there."""
         return self._ask(b"N", json.dumps(wishes).encode(), [])
 
-    def as_owner(self, argv: Sequence[str], stdin: int, stdout: int) -> int:
-        """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it."""
+    def as_owner(self, argv: Sequence[str], stdin: int, stdout: int, is_over: Callable[[], bool]) -> int:
+        """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it.
+
+        It is ended, and Interrupted raised, as soon as `is_over`, which is asked twice a second.
+        """
         with self._ask(b"O", json.dumps(list(argv)).encode(), [stdin, stdout]) as control:
+            _await(control.fileno(), is_over)
             answer = _line(control)
         said = _answer(answer)
         if "failed" in said:
@@ -118,11 +124,25 @@ def _line(control: socket.socket) -> bytes:
         return b""
 
 
-def run_directly(argv: Sequence[str], stdin: int, stdout: int) -> int:
-    """Run a program as this user, outside of any namespace; return its exit status, 128+n where a signal ended it."""
+def _await(descriptor: int, is_over: Callable[[], bool]) -> None:
+    """Wait until there is something to read. Interrupted as soon as `is_over`."""
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    while not poll.poll(_TICK_MS):
+        if is_over():
+            raise Interrupted(signal.SIGTERM)
+
+
+def run_directly(argv: Sequence[str], stdin: int, stdout: int, is_over: Callable[[], bool]) -> int:
+    """Run a program as `Launcher.as_owner`, but as this user and outside of any namespace."""
     actions = [(os.POSIX_SPAWN_DUP2, stdin, 0), (os.POSIX_SPAWN_DUP2, stdout, 1)]
     process = os.posix_spawnp(argv[0], list(argv), _environment(), file_actions=actions)
     try:
+        ended = os.pidfd_open(process)
+        try:
+            _await(ended, is_over)
+        finally:
+            os.close(ended)
         code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     except BaseException:  # an interruption: what was started ends first
         os.kill(process, signal.SIGKILL)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import select
 import signal
 import socket
 from collections.abc import Callable
@@ -120,7 +121,19 @@ def _run_as_owner(control: socket.socket, stdin: int, stdout: int) -> None:
             os._exit(127)
     os.close(stdin)
     os.close(stdout)
+    _end_with(control, program)
     tell(control, {"status": os.waitpid(program, 0)[1]})
+
+
+def _end_with(control: socket.socket, program: int) -> None:
+    """Wait until a program has ended, and have it end with its control."""
+    ended = os.pidfd_open(program)
+    poll = select.poll()
+    for descriptor in (control.fileno(), ended):
+        poll.register(descriptor, select.POLLIN)
+    if ended not in {descriptor for descriptor, _ in poll.poll()}:
+        signal.pidfd_send_signal(ended, signal.SIGKILL)
+    os.close(ended)
 
 
 def _lower_oom_priority() -> None:

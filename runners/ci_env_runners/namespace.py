@@ -144,11 +144,17 @@ class NamespaceRunner:
         """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
         from ci_env_runners.launch import run_directly
 
+        is_late = self._is_cancelled
+
+        def is_over() -> bool:
+            """Tell whether it has been cancelled; what tidies up after that is not."""
+            return not is_late and self._is_cancelled and time.monotonic() >= self._kill_at
+
         with _stdin(stdin) as source:
             target = 1 if stdout is None else stdout
             if self._mode() == "root":
-                return run_directly(argv, source, target)
-            return self._launched().as_owner(argv, source, target)
+                return run_directly(argv, source, target, is_over)
+            return self._launched().as_owner(argv, source, target, is_over)
 
     def is_owner_mapped(self) -> bool:
         """Tell whether all container ids exist on the host."""

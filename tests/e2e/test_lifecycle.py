@@ -181,10 +181,8 @@ def test_pause_and_resume(actor: CiEnv) -> None:
 
 
 def test_stop_is_polite_and_now_is_not(actor: CiEnv) -> None:
-    polite = """
-    only: {steps: [{name: polite, run: "trap 'echo tidied; exit' TERM; echo line 1; echo; while :; do sleep 0.1; done"}]}
-    """
-    made = project(actor, polite)
+    polite = "trap 'echo tidied; exit' TERM; echo line 1; echo; while :; do sleep 0.1; done"
+    made = project(actor, f'only: {{steps: [{{name: polite, run: "{polite}"}}]}}')
     with going_on(made) as run:
         assert run.call("stop") == Called(0, f"run {run.id}: cancelled\n", "")
         assert run.process.wait(timeout=20) == 128 + 15

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 
-from ci_env.errors import HostError
-from tests.processes import wait_until
+from ci_env.errors import HostError, Interrupted
+from ci_env_runners import namespace
+from tests.processes import running, wait_until
 from tests.sandboxes import Place
 
 
@@ -103,3 +107,30 @@ def test_an_error_leaves_the_runner_usable(place: Place) -> None:
         place.execute(broken)
     (place.store / "mnt").mkdir()
     assert place.execute(place.sandbox("echo fine")).output == "fine\n"
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_cancelled_it_ends_too(place: Place, monkeypatch: pytest.MonkeyPatch, nap: str, now: bool) -> None:
+    monkeypatch.setattr(namespace, "GRACE_S", 1)
+    threading.Timer(0.5, place.runner.cancel, kwargs={"now": now}).start()
+    began = time.monotonic()
+    with pytest.raises(Interrupted):
+        place.runner.as_owner(["sh", "-c", f"trap '' TERM INT HUP; {nap}; {nap}"])
+    assert (0.4 if now else 1.4) < time.monotonic() - began < 4
+    assert place.runner.as_owner(["true"]) == 0  # what tidies up afterwards is not ended
+
+
+def test_what_it_started_ends_with_its_caller(place: Place, nap: str) -> None:
+    """The caller is interrupted while it waits, as by a signal before anything runs."""
+    threading.Timer(0.5, signal.raise_signal, args=(signal.SIGUSR1,)).start()
+    before = signal.signal(signal.SIGUSR1, _interrupt)
+    try:
+        with pytest.raises(Interrupted):
+            place.runner.as_owner(nap.split())
+        wait_until(lambda: not running(nap))
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
