@@ -25,11 +25,15 @@ def opened(*arguments):
 """
 
 
+def numbers() -> dict[str, int]:
+    """Return the numbers of all calls that this machine has, by name."""
+    machine = platform.machine()
+    return {call.name: call.numbers[machine] for call in table() if machine in call.numbers}
+
+
 def tried(place: Place, expression: str, *, user: str = "0", before: str = "") -> object:
     """Return what `expression` gives as JSON in a program that has executed `before`."""
-    machine = platform.machine()
-    numbers = {call.name: call.numbers[machine] for call in table() if machine in call.numbers}
-    code = f"NUMBERS = {numbers}\n{_PROGRAM}\n{before}\nprint(json.dumps({expression}))"
+    code = f"NUMBERS = {numbers()}\n{_PROGRAM}\n{before}\nprint(json.dumps({expression}))"
     done = place.execute(place.sandbox((PYTHON, "-c", code), user=user))
     assert done.exit.code == 0, done.output
     found: object = json.loads(done.output)

@@ -6,14 +6,15 @@ Every mount goes to a descriptor, which newroot.py has found below the new root.
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
 from ci_env_runners import syscalls
 from ci_env_runners.newroot import NewRoot
-from ci_env_runners.ops import Bind, Copy, Directory, Filesystem, Mask, Op, Overlay, ReadOnly, Symlink, Text
+from ci_env_runners.ops import Bind, Copy, Directory, Filesystem, Mask, MaskOfEach, Op, Overlay, ReadOnly, Symlink, Text
 
 _FIND = os.O_PATH | os.O_CLOEXEC
 _TO_DESCRIPTOR = syscalls.MOVE_MOUNT_F_EMPTY_PATH | syscalls.MOVE_MOUNT_T_EMPTY_PATH
@@ -91,8 +92,8 @@ def _execute(op: Op, root: NewRoot) -> None:
             _have_directory(op, root)
         case Symlink():
             _have_symlink(op, root)
-        case Mask():
-            _mask(op.target, root)
+        case Mask() | MaskOfEach():
+            _mask(op, root)
         case ReadOnly():
             _make_read_only(op.target, root)
 
@@ -224,7 +225,25 @@ def _have_symlink(op: Symlink, root: NewRoot) -> None:
         os.close(parent)
 
 
-def _mask(target: str, root: NewRoot) -> None:
+def _mask(op: Mask | MaskOfEach, root: NewRoot) -> None:
+    for target in _masked(op, root):
+        _hide(target, root)
+
+
+def _masked(op: Mask | MaskOfEach, root: NewRoot) -> Iterator[str]:
+    """Yield what to mask. The kernel numbers from 0 on; where the first has nothing to mask, none has."""
+    if isinstance(op, Mask):
+        yield op.target
+        return
+    for number in itertools.count():
+        found = root.find(target := f"{op.target}/{op.prefix}{number}/{op.name}")
+        if found is None:
+            return
+        os.close(found)
+        yield target
+
+
+def _hide(target: str, root: NewRoot) -> None:
     found = root.find(target)
     if found is None:
         return

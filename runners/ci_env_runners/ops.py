@@ -99,6 +99,17 @@ class Mask(NamedTuple):
         return f"mask {self.target}"
 
 
+class MaskOfEach(NamedTuple):
+    """Hide the directory `name` in each of the directories in `target` that are called `prefix` and a number."""
+
+    target: str
+    prefix: str
+    name: str
+
+    def describe(self) -> str:
+        return f"mask {self.target}/{self.prefix}*/{self.name}"
+
+
 class ReadOnly(NamedTuple):
     """Make what is at `target`, if anything, read-only."""
 
@@ -108,7 +119,7 @@ class ReadOnly(NamedTuple):
         return f"make {self.target} read-only"
 
 
-Op = Overlay | Filesystem | Bind | Text | Copy | Directory | Symlink | Mask | ReadOnly
+Op = Overlay | Filesystem | Bind | Text | Copy | Directory | Symlink | Mask | MaskOfEach | ReadOnly
 
 
 class Spec(NamedTuple):
@@ -148,7 +159,8 @@ class Spec(NamedTuple):
 
 
 _KINDS: dict[str, type[Op]] = {
-    kind.__name__: kind for kind in (Overlay, Filesystem, Bind, Text, Copy, Directory, Symlink, Mask, ReadOnly)
+    kind.__name__: kind
+    for kind in (Overlay, Filesystem, Bind, Text, Copy, Directory, Symlink, Mask, MaskOfEach, ReadOnly)
 }
 
 

@@ -37,9 +37,12 @@ _DEVICE_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stde
 _MASKED = (
     *("/proc/acpi", "/proc/asound", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats"),
     *("/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats"),
-    *("/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/fs/selinux", "/sys/kernel"),
+    *("/sys/dev/block", "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/cgroup", "/sys/fs/selinux"),
+    "/sys/kernel",
 )
-_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+_MASKED_OF_EACH = (("/sys/devices/system/cpu", "cpu", "thermal_throttle"),)
+_READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys", "/proc/sysrq-trigger")
+"""whoever likes may write to /proc/pressure, and has the kernel keep watch on the whole machine for it"""
 _HOST_SERVICES = ("/nix/var/nix/daemon-socket", "/nix/var/nix/gc-socket")
 """sockets of the host's daemons in what is shown of it: a read-only mount does not keep anybody from connecting"""
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
@@ -128,6 +131,7 @@ def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> It
     yield from _devices()  # from here on: what no link of an image and no bind of a user may lead to
     yield from _kernel_filesystems(has_own_network=has_own_network)
     yield from map(ops.Mask, _MASKED)
+    yield from (ops.MaskOfEach(*names) for names in _MASKED_OF_EACH)
     yield from map(ops.ReadOnly, _READ_ONLY)
 
 
