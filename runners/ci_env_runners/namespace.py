@@ -36,11 +36,6 @@ GRACE_S = 10
 _PIECE = 65536
 _TICK_MS = 500
 _PAUSE_S = 0.05
-_MEASURES = (
-    *("user-namespace", "pid-namespace", "mount-namespace", "network-namespace", "uts-namespace", "ipc-namespace"),
-    *("cgroup-namespace", "pivot-root", "capabilities", "no-new-privs", "seccomp"),
-    *("masked-proc", "own-dev", "session-keyring"),
-)
 
 
 @contextmanager
@@ -229,9 +224,9 @@ class NamespaceRunner:
 
     def measures(self) -> tuple[str, ...]:
         """Return what is in force."""
-        mode = self._mode()
-        groups = self._groups.measures() if self._groups else ()
-        return (*_MEASURES, *groups, *(("idmapped-store",) if mode == "root" else ()), f"ids-{mode}")
+        from ci_env_runners.measures import in_force
+
+        return (*in_force(self._mode()), *(self._groups.measures() if self._groups else ()))
 
     def close(self) -> None:
         """End the launcher and all that it has started."""

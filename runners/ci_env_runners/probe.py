@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ci_env.ports import Ability
-from ci_env_runners import refusal
+from ci_env_runners import idmap, refusal
 from ci_env_runners.delegation import CONTROLLERS
 from ci_env_runners.host import Host, examine
+from ci_env_runners.measures import in_force
 
 if TYPE_CHECKING:
     from ci_env_runners.trials import Failure
@@ -30,7 +31,9 @@ def abilities(store: Path | None = None) -> tuple[Ability, ...]:
 
     What depends on a filesystem is tried on that of `store`, which need not exist yet; None: of temporary files.
     """
-    return judge(examine(store))
+    found = judge(examine(store))
+    can_run = not any(ability.required and ability.state == "missing" for ability in found)
+    return (*found, _in_force()) if can_run else found
 
 
 def judge(host: Host) -> tuple[Ability, ...]:
@@ -50,6 +53,11 @@ def judge(host: Host) -> tuple[Ability, ...]:
         _tun(host),
         _control_groups(host),
     )
+
+
+def _in_force() -> Ability:
+    """Return the measures that each step would be under, as they are in the record; for limits see control groups."""
+    return _found("measures in force", ", ".join(in_force(idmap.choose().mode)), required=False)
 
 
 def explain_user_namespace_refusal(error: int) -> tuple[str, str]:

@@ -10,11 +10,13 @@ from pathlib import Path
 
 import ci_env_runners.host
 from ci_env_runners.probe import abilities
+from tests.sandboxes import Place
 
 PROGRAM = """
 import json, sys
 from pathlib import Path
 from ci_env_runners.probe import abilities
+from tests.sandboxes import Place
 store = Path(sys.argv[1]) if sys.argv[1:] else None
 print(json.dumps({found.name: [found.state, found.detail, found.fix, found.required] for found in abilities(store)}))
 """
@@ -94,3 +96,10 @@ def test_nothing_is_left(tmp_path: Path) -> None:
     assert str(tmp_path) not in Path("/proc/self/mountinfo").read_text()  # others may mount at the same time
     assert str(tmp_path) not in processes()
     assert not list(tmp_path.iterdir())
+
+
+def test_measures_are_those_of_a_run(place: Place) -> None:
+    """Without what holds limits, which has a line of its own."""
+    (shown,) = [ability.detail for ability in abilities() if ability.name == "measures in force"]
+    assert place.execute(place.sandbox("true")).exit.code == 0
+    assert shown.split(", ") == [name for name in place.runner.measures() if not name.startswith("cgroup-v")]
