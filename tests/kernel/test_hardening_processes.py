@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import resource
@@ -90,3 +91,25 @@ def test_no_process_of_the_host_is_in_sight(place: Place) -> None:
     assert attempt(place, f"os.path.exists('/proc/{os.getpid()}')") in ([False], [os.getpid() <= 2])
     (found,) = attempt(place, "[os.getppid(), os.getpgid(0), os.getsid(0)]")
     assert json.dumps(found) == "[1, 2, 2]"
+
+
+def test_the_interpreter_cannot_be_written_to(place: Place) -> None:
+    """CVE-2019-5736: an image has it executed in place of its command, keeps hold of it, and waits to be another."""
+    interpreter = Path(sys.executable).resolve()
+    before = hashlib.sha256(interpreter.read_bytes()).digest()
+    layer = place.layer()
+    (layer / "host/opt").mkdir(parents=True)
+    (layer / "host/opt/sh").symlink_to("/proc/self/exe")
+    (layer / "host/opt/script").write_text("#!/proc/self/exe\n")
+    (layer / "host/opt/script").chmod(0o755)
+    attack = """
+import os
+held = os.open("/proc/self/exe", os.O_PATH)
+os.set_inheritable(held, True)
+write = f"echo hold; for i in 1 2 3; do echo written >>/proc/self/fd/{held} && echo done; sleep 0.2; done"
+os.execv("/bin/sh", ["sh", "-c", write])
+"""
+    for argv in (("/opt/sh", "-S", "-c", attack), ("/opt/script", "-S", "-c", attack)):
+        done = place.execute(place.sandbox(argv, lowers=[layer], env={"PATH": "/bin", "PYTHONHOME": "/usr"}))
+        assert "done" not in done.lines()
+    assert hashlib.sha256(interpreter.read_bytes()).digest() == before
