@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci_env.cli.secrets import Declared, gather, given
@@ -19,10 +20,24 @@ if TYPE_CHECKING:
     from ci_env.cli.opened import Opened
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import Chosen
+    from ci_env.replay.edit import Edit
     from ci_env.replay.repetition import Tally
     from ci_env.replay.verdict import Outcome, Verdict
 
 _MOST_TIMES = 10_000
+_APART = (
+    ("--json", "--shell", "it prints a verdict, and a shell has none"),
+    ("--times", "--shell", "it repeats a step, and a shell is none"),
+    *(
+        (option, "--shell", "a shell opens at one step, which --step names")
+        for option in ("--from", "--until", "--all")
+    ),
+    *((option, "--step", "no other step runs then") for option in ("--from", "--until", "--all")),
+    ("--from", "--all", "both say where to begin"),
+    ("--until", "--all", "it begins at the job's first step without that"),
+    ("--edit", "--after", "what a step has left was made of other sources"),
+)
+"""options that say nothing together"""
 _WORDS = {
     ("same", False): "same failure",
     ("same", True): "same success",
@@ -41,6 +56,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "source", metavar="RUN|FILE", nargs="?", default="last", help="run id, its beginning, `last`, or a capsule"
     )
     parser.add_argument("--step", metavar="NAME", help="STEP or JOB/STEP (default: the first that failed)")
+    parser.add_argument("--from", dest="first", metavar="STEP", help="run the steps from this one on, up to that one")
+    parser.add_argument("--until", metavar="STEP", help="run all steps of the job from its first on, up to this one")
+    parser.add_argument("--all", action="store_true", help="run all steps of the job from its first on, up to that one")
+    edit = "run with what differs in DIR from the recorded sources; where there is no DIR, it gets a copy of them"
+    parser.add_argument("--edit", metavar="DIR", type=Path, help=edit)
     parser.add_argument("--shell", action="store_true", help="open a shell in the state before the step instead")
     parser.add_argument("--after", action="store_true", help="with --shell: in the state that the step left")
     add_secrets(parser)
@@ -71,29 +91,60 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.cli.telling import tell
     from ci_env.execute.sandbox import Furnisher
     from ci_env.replay.again import Stage
-    from ci_env.replay.choice import choose_step
+    from ci_env.replay.choice import choose_steps
 
-    if arguments.after and not arguments.shell:
-        raise ConfigError("--after says where to open a shell", hint="add --shell")
-    if arguments.json and arguments.shell:
-        raise ConfigError("--json prints a verdict, and a shell has none", hint="leave one of them out")
-    if arguments.times > 1 and arguments.shell:
-        raise ConfigError("--times repeats a step, and a shell is none", hint="leave one of them out")
+    _check(arguments)
     with interruptible() as interruption, opened() as everything:
         sourced = load(arguments.source, everything, tell)
         record = sourced.record
-        chosen = choose_step(record, arguments.step)
-        check_can_run(chosen.job.image.platform)
-        secrets = _secrets(arguments, record, chosen, is_capsule=sourced.is_capsule)
+        name = arguments.step or arguments.until
+        whole = arguments.all or (arguments.until is not None and arguments.first is None)
+        steps = choose_steps(record, name, first=arguments.first, whole=whole)
+        check_can_run(steps[-1].job.image.platform)
+        secrets = _secrets(arguments, record, steps, is_capsule=sourced.is_capsule)
         furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets)
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
+        edit = None if arguments.edit is None else _edit(arguments.edit, record, steps, stage)
         if arguments.shell:
-            return _shell(stage, record, chosen, after=arguments.after)
-        return _replay(stage, record, chosen, everything, interruption, arguments.times, as_json=arguments.json)
+            return _shell(stage, record, steps[-1], edit, after=arguments.after)
+        return _replay(stage, record, steps, edit, everything, interruption, arguments.times, as_json=arguments.json)
 
 
-def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen, *, is_capsule: bool) -> Secrets:
-    """Return the values for the step, which no record has. A capsule, maybe a stranger's, takes none by itself."""
+def _check(arguments: argparse.Namespace) -> None:
+    """Refuse options that say nothing together. ConfigError."""
+    if arguments.after and not arguments.shell:
+        raise ConfigError("--after says where to open a shell", hint="add --shell")
+    given = {
+        "--all": arguments.all,
+        "--edit": arguments.edit is not None,
+        "--from": arguments.first is not None,
+        "--json": arguments.json,
+        "--shell": arguments.shell,
+        "--step": arguments.step is not None,
+        "--times": arguments.times > 1,
+        "--until": arguments.until is not None,
+        "--after": arguments.after,
+    }
+    for one, other, why in _APART:
+        if given[one] and given[other]:
+            raise ConfigError(f"{one} does not go with {other}: {why}", hint="leave one of them out")
+
+
+def _edit(place: Path, record: Record, steps: Sequence[Chosen], stage: Stage) -> Edit:
+    """Return the directory with what was edited, made where it is not there."""
+    from ci_env.replay.edit import Edit
+
+    edit = Edit(place.resolve(), record.plan, stage.layers)
+    sources = steps[-1].record.before
+    if edit.prepare(sources):
+        sys.stderr.write(f"{place} holds the recorded sources now; edit them, and run the same command again\n")
+    else:
+        sys.stderr.write(f"{place}: {edit.difference(sources).describe()}\n")
+    return edit
+
+
+def _secrets(arguments: argparse.Namespace, record: Record, steps: Sequence[Chosen], *, is_capsule: bool) -> Secrets:
+    """Return the values for the steps, which no record has. A capsule, maybe a stranger's, takes none by itself."""
     from ci_env.cli.telling import tell
 
     values = given(arguments)
@@ -101,38 +152,44 @@ def _secrets(arguments: argparse.Namespace, record: Record, chosen: Chosen, *, i
         if values.values:
             raise ConfigError("--without-secrets uses no values, and some are given", hint="leave one of them out")
         return NO_SECRETS
-    names = [secret.name for secret in chosen.step.secrets if secret.name not in values.values]
+    wanted = {secret.name: (secret, chosen) for chosen in steps for secret in chosen.step.secrets}
+    names = [name for name in wanted if name not in values.values]
     if is_capsule and names:
         raise ConfigError(
-            f"the step {chosen.name!r} wants the secrets {', '.join(names)}, and a capsule is given only what you name",
+            f"the step {wanted[names[0]][1].name!r} wants the secrets {', '.join(names)}, "
+            "and a capsule is given only what you name",
             hint=f"name them, if you trust it: `--secret {names[0]}`; or go on with `--without-secrets`",
         )
-    wanted = (Declared(secret, f"the step {chosen.name!r} of run {record.run_id}") for secret in chosen.step.secrets)
-    return gather(values, wanted, tell, otherwise="; or go on with `--without-secrets`")
+    declared = (
+        Declared(secret, f"the step {chosen.name!r} of run {record.run_id}") for secret, chosen in wanted.values()
+    )
+    return gather(values, declared, tell, otherwise="; or go on with `--without-secrets`")
 
 
 def _replay(
     stage: Stage,
     record: Record,
-    chosen: Chosen,
+    steps: Sequence[Chosen],
+    edit: Edit | None,
     opened: Opened,
     interruption: Interruption,
     times: int,
     *,
     as_json: bool,
 ) -> int:
-    from ci_env.replay.again import recorded, run_again
+    from ci_env.replay.again import recorded
     from ci_env.replay.repetition import exit_code, tally
     from ci_env.replay.verdict import ending
-    from ci_env.ui.clean import clean
 
     def say(text: str) -> None:
         if not as_json:
             sys.stderr.write(f"{text}\n")
 
+    chosen = steps[-1]
+
     def replay() -> Outcome:
         with interruption.during(stage.runner):
-            outcome = run_again(stage, chosen, lambda line: say(f"  | {clean(line)}") if times == 1 else None)
+            outcome = _run(stage, steps, edit, say if times == 1 else lambda _: None)
         interruption.check()
         return outcome
 
@@ -146,17 +203,29 @@ def _replay(
         say("once more, to see what of its output changes by itself")
         return replay()
 
-    say(f"replaying {chosen.name} of run {record.run_id}")
+    beginning = f"{steps[0].name} to " if len(steps) > 1 else ""
+    say(f"replaying {beginning}{chosen.name} of run {record.run_id}")
     old = recorded(stage, chosen)
     found = tally(old, replays(), one_more)
     hide = stage.furnisher.secrets.hidden_in  # what reports say is as the step wrote it
     reasons = (*map(hide, found.verdict.reasons), *_remarks(chosen, opened))
     code = exit_code(found, old)
     if as_json:
-        _print_json(record, chosen, old, found, reasons, code)
+        _print_json(record, steps, old, found, reasons, code)
     else:
         _print(found.verdict, reasons)
     return code
+
+
+def _run(stage: Stage, steps: Sequence[Chosen], edit: Edit | None, say: Callable[[str], None]) -> Outcome:
+    from ci_env.replay.again import run_again
+    from ci_env.ui.clean import clean
+
+    def begin(chosen: Chosen) -> None:
+        if len(steps) > 1:
+            say(f"  {chosen.name}")
+
+    return run_again(stage, steps, lambda line: say(f"  | {clean(line)}"), edit, begin)
 
 
 def _print(verdict: Verdict, reasons: tuple[str, ...]) -> None:
@@ -166,7 +235,7 @@ def _print(verdict: Verdict, reasons: tuple[str, ...]) -> None:
 
 
 def _print_json(
-    record: Record, chosen: Chosen, old: Outcome, found: Tally, reasons: tuple[str, ...], code: int
+    record: Record, steps: Sequence[Chosen], old: Outcome, found: Tally, reasons: tuple[str, ...], code: int
 ) -> None:
     import json
 
@@ -183,8 +252,9 @@ def _print_json(
         "then": codec.encode(signature(old)),
         "here": [codec.encode(one) for one in found.signatures],
         "run": record.run_id,
-        "job": chosen.job.name,
-        "step": chosen.step.name,
+        "job": steps[-1].job.name,
+        "step": steps[-1].step.name,
+        "steps": [chosen.step.name for chosen in steps],
     }
     if len(found.verdicts) > 1:
         low, high = found.interval
@@ -203,7 +273,7 @@ def _remarks(chosen: Chosen, opened: Opened) -> tuple[str, ...]:
     return ()
 
 
-def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
+def _shell(stage: Stage, record: Record, chosen: Chosen, edit: Edit | None, *, after: bool) -> int:
     from ci_env.capsule.ending import describe
     from ci_env.cli.telling import tell
     from ci_env.replay.again import open_shell
@@ -221,5 +291,5 @@ def _shell(stage: Stage, record: Record, chosen: Chosen, *, after: bool) -> int:
     sys.stderr.write("what you change here is gone when you leave\n")
     sys.stderr.flush()
     terminal = os.environ.get("TERM", "dumb") if os.isatty(0) else "dumb"
-    ended = open_shell(stage, chosen, tell, after=after, terminal=terminal)
+    ended = open_shell(stage, chosen, tell, after=after, terminal=terminal, edit=edit)
     return ended.code if ended.code is not None else 128 + (ended.signal or 0)

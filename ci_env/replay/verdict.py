@@ -25,6 +25,7 @@ Reason = Literal[
     "unstable-output",  # same: all that differs changes from one replay to the next
     "cut-output",  # same: ended at a limit, a bit earlier or later in what it printed all the time
     "other-ending",  # different: exit status, signal, or a limit
+    "earlier-step",  # different: a step before it failed, which had not
     "other-cause",  # different: with that status, but a command or the network was missing in one of them only
     "other-tests",  # different: other tests failed
     "other-test-message",  # different: the same tests failed, with other words
@@ -64,6 +65,8 @@ class Outcome:
     """what could not be read of it"""
     lacking: tuple[str, ...] = ()
     """names of secrets that it should have had"""
+    instead: str | None = None
+    """a step before this one, of which all else is told: it ended the replay; None: this one"""
 
     @property
     def cause(self) -> Cause:
@@ -141,6 +144,8 @@ def _without_comparing(old: Outcome, new: Outcome) -> Verdict | None:
         return _cannot_tell(new, "recorded-cancelled", "the recorded run was cancelled before this step ended")
     if new.ended == "cancelled":
         return _cannot_tell(new, "replay-cancelled", "the replay was cancelled before the step ended")
+    if new.instead is not None:
+        return _different(new, "earlier-step", f"{new.instead}, which had passed then, ended with {ending(new)} here")
     if new.is_success and not old.is_success:
         return Verdict("passes", new.is_success, (_both_endings(old, new),), "passed")
     if _what_ended(old) != _what_ended(new):
