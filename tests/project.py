@@ -116,14 +116,33 @@ def project(ci_env: CiEnv, jobs: str, *, image: str = "host", files: Mapping[str
 
 
 def leftovers(ci_env: CiEnv) -> list[str]:
-    """Return what ci-env has left: scratch in its store, and processes that know its home, or see it mounted."""
+    """Return what ci-env has left: scratch in its store, control groups, and processes that know its home, or see
+    it mounted.
+    """
     scratch = ci_env.store / "tmp"
     found = [str(path) for path in scratch.iterdir()] if scratch.exists() else []
     for process in Path("/proc").glob("[0-9]*"):
         known_by = [file for file in _TELLING if os.fsencode(ci_env.home) in _content(process / file)]
+        known_by += ["cwd"] if _is_below(ci_env.home, process / "cwd") else []
         if known_by:
             found.append(f"process {process.name}, by its {known_by}: {_content(process / 'cmdline')!r}")
-    return found
+    return [*found, *_groups(ci_env.store)]
+
+
+def _is_below(directory: Path, link: Path) -> bool:
+    try:
+        return Path(os.readlink(link)).is_relative_to(directory)
+    except OSError:
+        return False  # it has ended
+
+
+def _groups(store: Path) -> list[str]:
+    """Return the control groups of the store's runs: their names say of which (runners/ci_env_runners/cgroup.py)."""
+    if not store.exists():
+        return []
+    found = store.stat()
+    begin = f"ci-env-{found.st_dev:x}.{found.st_ino:x}-"
+    return [path for path, _, _ in os.walk("/sys/fs/cgroup") if os.path.basename(path).startswith(begin)]
 
 
 def _content(path: Path) -> bytes:

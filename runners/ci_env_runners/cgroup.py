@@ -143,6 +143,17 @@ class Group:
             return True
         return False
 
+    @contextmanager
+    def freezer(self) -> Generator[int | None]:
+        """Give the file by which a freezer of version 1 lets go, as a descriptor; None where nothing needs that."""
+        found = next((one for one, home in self._homes.items() if _is_v1_freezer(home)), None)
+        descriptor = None if found is None else os.open(found / "freezer.state", os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            yield descriptor
+        finally:
+            if descriptor is not None:
+                os.close(descriptor)
+
     def account(self) -> Account:
         """Return what the group has used, and at which limit it failed."""
         cpu_ms, peak, reached = None, None, None
@@ -159,6 +170,10 @@ class Group:
             self.freeze(frozen=False)  # of v1 even what is killed stays, otherwise
         for directory in self._homes:
             _remove(directory)
+
+
+def _is_v1_freezer(home: Home) -> bool:
+    return home.version == "v1" and "freezer" in home.controllers
 
 
 def _tag(store: Path) -> str:

@@ -75,6 +75,11 @@ class Launcher:
         """Start what holds a network (holder.py), and return its control, over which it tells that it is there."""
         return self._ask(b"N", json.dumps(wishes).encode(), [])
 
+    def have_thawed(self, freezer: int) -> None:
+        """Have what this freezer holds let go when this process ends, however it does; the descriptor stays ours."""
+        with self._lock, suppress(OSError):  # it has died, and all that it started with it
+            socket.send_fds(self._requests, [b"F"], [freezer])
+
     def as_owner(self, argv: Sequence[str], stdin: int, stdout: int, is_over: Callable[[], bool]) -> int:
         """Run a program under the owner's ids and return its exit status, 128+n where a signal ended it.
 

@@ -4,8 +4,8 @@ It makes the user namespace that all sandboxes of the run share, and a mount nam
 that namespace's ids; then it serves requests from a socket until its other side is gone. A request is one byte with
 descriptors: `S` (a sandbox: control, output, and the network namespace to join, if it is to have none of its own),
 `O` (a program under the owner's ids: control, stdin, stdout) or `N` (a network: control). What follows goes over the
-control, to the process forked for it (child.py, holder.py). Everything it started ends with it: its children
-have asked for a signal at its death. Standard library only.
+control, to the process forked for it (child.py, holder.py). `F` is for itself: the file by which a freezer lets go.
+Everything it started ends with it: its children have asked for a signal at its death. Standard library only.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import select
 import signal
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from ci_env_runners import child, holder, syscalls
@@ -70,10 +71,15 @@ def main(requests: socket.socket, mode: str, store: str, first: int, ids: int) -
 
 def _serve(requests: socket.socket) -> NoReturn:
     launcher = os.getpid()
+    freezers: list[int] = []
     while True:
         kind, descriptors, _, _ = socket.recv_fds(requests, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
         if not kind:
+            _thaw(freezers)
             os._exit(0)
+        if kind == b"F":
+            freezers += descriptors
+            continue
         try:
             process = os.fork()
         except OSError as error:
@@ -83,6 +89,13 @@ def _serve(requests: socket.socket) -> NoReturn:
                 _serve_one(requests, kind, descriptors, launcher)
         for descriptor in descriptors:
             os.close(descriptor)
+
+
+def _thaw(freezers: list[int]) -> None:
+    """Let go what stands still: its caller has been killed, and what a freezer of version 1 holds cannot die."""
+    for freezer in freezers:
+        with suppress(OSError):  # of a group that is gone
+            os.write(freezer, b"THAWED")
 
 
 def _serve_one(requests: socket.socket, kind: bytes, descriptors: list[int], launcher: int) -> NoReturn:

@@ -167,7 +167,7 @@ class NamespaceRunner:
         """Have all stand still, see ports.Runner."""
         self._clock.stop()
         for running in tuple(self._running.values()):
-            running.pause()
+            self._pause(running)
 
     def resume(self) -> None:
         """Have all go on, see ports.Runner."""
@@ -320,7 +320,7 @@ class NamespaceRunner:
         """Have `cancel` reach the sandbox inside the block; it has ended after it, and nothing of it is left."""
         self._running[sandbox.rootfs.upper] = running
         if self._clock.is_stopped:
-            running.pause()
+            self._pause(running)
             if not self._clock.is_stopped:
                 running.resume()
         if self._is_cancelled:
@@ -360,6 +360,13 @@ class NamespaceRunner:
                 running.wish(b"K")
             self._end_if_cancelled(running)
         return self._ended(running, said, reason)
+
+    def _pause(self, running: Running) -> None:
+        """Have a sandbox stand still, but not beyond the end of this process."""
+        with suppress(OSError), running.group.freezer() as freezer:  # its group is gone, and it is with it
+            if freezer is not None:
+                self._launched().have_thawed(freezer)
+            running.pause()
 
     def _await_resumption(self) -> None:
         """Start nothing during a pause. Waits without a lock, since `cancel` may come in a signal handler."""

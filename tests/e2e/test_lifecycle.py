@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 
 from tests.account import Who
 from tests.installed import CiEnv
-from tests.processes import wait_until
+from tests.processes import running, wait_until
 from tests.project import Called, Project, leftovers, project
 
 COUNTING = "n=0; while :; do n=$((n+1)); echo line $n; sleep 0.1; done"
@@ -274,6 +275,21 @@ def test_what_a_killed_run_has_left(actor: CiEnv) -> None:
     assert made.call("ps") == Called(0, "", "no run goes on\n")
     assert not door.exists()
     assert "interrupted" in made.call("runs", "ls").out
+    made.pipeline("only: {steps: [{name: step, run: 'true'}]}")
+    made.run()
+    assert leftovers(actor) == []
+
+
+def test_killed_during_a_pause(actor: CiEnv) -> None:
+    """With control groups of version 1, what stands still cannot even be killed."""
+    nap = f"sleep {random.randrange(10**8, 10**9)}"
+    made = project(actor, f'only: {{steps: [{{name: counts, run: "(setsid {nap} &) ; {COUNTING}"}}]}}')
+    with going_on(made) as run:
+        assert run.call("pause").code == 0
+        run.process.kill()
+        run.process.wait()
+        wait_until(lambda: not [text for text in leftovers(actor) if text.startswith("process")])
+        wait_until(lambda: not running(nap))
     made.pipeline("only: {steps: [{name: step, run: 'true'}]}")
     made.run()
     assert leftovers(actor) == []
