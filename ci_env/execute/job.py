@@ -120,6 +120,8 @@ class _Progress:
             made = Services(self._job, step, bench.runner, bench.furnisher, bench.emit)
             self.services = self._until_end.enter_context(made)
             self.services.start(timeout_s=self._timeout(None))
+        elif self.services is not None:
+            self.services.check()
         return self.services
 
     def status(self) -> Status:

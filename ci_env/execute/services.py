@@ -51,8 +51,12 @@ class Services:
                 for directory in service.directories:
                     self._furnisher.layers.discard(directory)
         if error is None:
-            for service in self._running:
-                service.check()
+            self.check()
+
+    def check(self) -> None:
+        """Raise what has kept one from running, if something has."""
+        for service in self._running:
+            service.check()
 
     def start(self, *, timeout_s: int | None) -> None:
         """Start all, and wait until all are ready: as long as each may take, and no longer than `timeout_s`.
