@@ -40,7 +40,7 @@ def install(shared: Path) -> Installed:
         wheel = build_wheel(shared / "wheel")
         if not (path / "complete").exists():
             _do([SYSTEM_PYTHON, "-m", "venv", "--clear", str(path)])
-            _do([str(path / "bin/python"), "-m", "pip", "install", "--quiet", str(wheel), *TEST_PACKAGES])
+            _do([str(path / "bin/python"), "-m", "pip", "install", "--quiet", f"{wheel}[sign]", *TEST_PACKAGES])
             (path / "complete").touch()
     return Installed(path, wheel)
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ci_env.capsule.record import Record
     from ci_env.cli.opened import Opened
     from ci_env.cli.secrets import Given
+    from ci_env.digest import Digest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,6 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "verify", help="check every digest", description="Compare all that is in a capsule with its digests."
     )
     checked.add_argument("file", metavar="FILE", type=Path)
+    checked.add_argument("--key", metavar="PUB", type=Path, help="check who attests it: a public Ed25519 key (PEM)")
+    checked.add_argument(
+        "--attestation",
+        metavar="JSON",
+        type=Path,
+        help="what `ci-env runs attest --key` wrote (default: FILE.intoto.json)",
+    )
     pushed = actions.add_parser(
         "push",
         help="push to a registry",
@@ -65,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
         elif arguments.action == "show":
             _show(arguments.source, as_json=arguments.json)
         elif arguments.action == "verify":
-            _verify(arguments.file)
+            _verify(arguments.file, arguments.key, arguments.attestation)
         else:
             _push(arguments.file, arguments.reference)
     return 0
@@ -135,15 +143,37 @@ def _print(record: Record, capsule: Capsule, size_bytes: int, *, as_json: bool) 
     sys.stdout.write(json.dumps(facts, indent=2) + "\n")
 
 
-def _verify(path: Path) -> None:
+def _verify(path: Path, key: Path | None, attestation: Path | None) -> None:
     from ci_env.capsules.file import CapsuleFile
     from ci_env.capsules.opening import read_capsule
+    from ci_env.digest import Digest
     from ci_env.ui.sizes import size
 
+    if key is None and attestation is not None:
+        raise ConfigError("--attestation needs --key", hint="name the public key of whoever signed it")
     with CapsuleFile(path) as file:
         count = file.check()
         read = read_capsule(file, what=str(path))
+        signed = None
+        if key is not None:
+            signed = attestation or path.with_name(f"{path.name}.intoto.json")
+            _check_attested(signed, key, {Digest.of(file.root()), read.capsule.record.digest})
         sys.stdout.write(f"{path}: run {read.record.run_id}, {count} blobs in {size(file.size)}, all as they were\n")
+    if signed is not None:
+        sys.stdout.write(f"{signed}: of this run, signed with the key of {key}\n")
+
+
+def _check_attested(path: Path, key: Path, made: set[Digest]) -> None:
+    from ci_env.capsule.envelope import MAX_BYTES
+    from ci_env.capsule.provenance import check_statement
+    from ci_env.capsules.signing import verified
+    from ci_env.files import explained
+
+    if not path.is_file():
+        raise ConfigError(f"there is no attestation {path}", hint="`ci-env runs attest --key` makes one")
+    with explained("read", path), open(path, "rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    check_statement(verified(content, key, what=str(path)), made, what=str(path))
 
 
 def _push(path: Path, text: str) -> None:

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from ci_env.cli.attest import add_arguments as add_attest_arguments
+from ci_env.cli.attest import run as attest
 from ci_env.cli.logs import add_arguments as add_log_arguments
 from ci_env.cli.logs import run as run_logs
 from ci_env.errors import ConfigError
@@ -32,14 +34,20 @@ class _Log(NamedTuple):
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|show|logs|artifacts|rm")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="ls|show|logs|artifacts|attest|rm")
     listing = actions.add_parser("ls", help="list runs, newest first", description="List runs, newest first.")
     listing.add_argument("--json", action="store_true", help="one JSON object for each run")
     shown = actions.add_parser("show", help="show a run", description="Show a run's jobs and steps.")
     logs = actions.add_parser("logs", help="print what steps wrote", description="Print what the steps of a run wrote.")
     kept = actions.add_parser("artifacts", help="take out what steps left", description="Copy artifacts and reports.")
+    attested = actions.add_parser(
+        "attest",
+        help="say what was made of what",
+        description="Write a run as provenance, an in-toto statement; with a key, signed.",
+    )
     removed = actions.add_parser("rm", help="remove records", description="Remove the records of runs.")
     add_log_arguments(logs)
+    add_attest_arguments(attested)
     for action in (shown, kept):
         action.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
     shown.add_argument("--json", action="store_true", help="print the whole record as JSON")
@@ -56,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     store = this_store()
     runs = Runs(store, Record, version=RECORD_VERSION)
+    if arguments.action == "attest":
+        return attest(arguments)
     if arguments.action == "ls":
         _list(runs, as_json=arguments.json)
     elif arguments.action == "show":
