@@ -22,6 +22,7 @@ _MAX_NAME_LETTERS = 1000
 _MAX_STACK = 500
 _MAX_NUMBER = 2**53
 _MAX_MODE = 0o7777
+_MAX_PORT = 65535
 _KERNELS_OWN = ("proc", "sys", "dev")
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f]")
 
@@ -110,8 +111,11 @@ def _step_problems(step: Step) -> Iterator[str]:
 def _service_problems(service: Service) -> Iterator[str]:
     if not all(_HOST_NAME.match(name) for name in (service.name, *service.aliases)):
         yield f"{service.name!r} is no name of a service"
-    if not service.argv or not _is_path(service.workdir):
+    if not service.argv or not service.argv[0] or not _is_path(service.workdir):
         yield f"the service {service.name!r} runs nothing, or nowhere"
+    ready = service.ready
+    if ready is not None and (ready.timeout_s < 1 or not 0 < (ready.tcp or 1) <= _MAX_PORT):
+        yield f"the service {service.name!r} is ready at a port or a time that no service has"
     yield from _env_problems(service.env)
     yield from _stack_problems(service.image.layers, service.name)
 
@@ -125,6 +129,8 @@ def _env_problems(env: Mapping[str, str]) -> Iterator[str]:
 def _job_problems(plan: Job | None, done: JobRecord) -> Iterator[str]:
     if plan is None or [step.name for step in plan.steps] != [step.name for step in done.steps]:
         yield f"the job {done.name!r} has run other steps than were planned"
+    elif not {service.name for service in done.services} <= {service.name for service in plan.services}:
+        yield f"the job {done.name!r} has run other services than were planned"
     for step in done.steps:
         yield from _stack_problems(step.before, step.name)
         yield from _stack_problems(step.after or (), step.name)
