@@ -18,6 +18,8 @@ _MAX_HEADER_ENTRIES = 2**16
 _MAX_PACKAGES = 100_000
 _MAX_INSTRUCTIONS = 200_000_000
 _LONGEST = 300
+_HIDDEN = 6
+"""the field of table_xinfo that says whether a column is generated: https://www.sqlite.org/pragma.html"""
 _PAGE, _SLOT, _BLOCK, _BLOB_HEADER = 4096, 16, 16, 16
 _MAX_SLOT_PAGES = 2**14
 
@@ -34,12 +36,17 @@ def from_sqlite(database: bytes) -> Iterator[Found]:
     try:
         connection.deserialize(_without_journal(database))
         connection.execute("PRAGMA trusted_schema = OFF")
+        connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, len(database))
         connection.set_progress_handler(_Budget(_MAX_INSTRUCTIONS).spend, 1000)
         kind = connection.execute("SELECT type, sql FROM sqlite_schema WHERE name = 'Packages'").fetchone()
         if kind is None or kind[0] != "table" or "virtual" in str(kind[1]).lower():
             raise RpmError("it has no table of packages")
+        if any(column[_HIDDEN] for column in connection.execute("PRAGMA table_xinfo('Packages')")):
+            raise RpmError("its table of packages computes what it says")
+        whole = _Whole(len(database))
         for (blob,) in connection.execute("SELECT blob FROM Packages LIMIT ?", (_MAX_PACKAGES,)):
             if isinstance(blob, bytes):
+                whole.take(len(blob))
                 yield from _package(blob)
     except sqlite3.Error as error:
         raise RpmError(f"it is no database: {error}") from error
@@ -54,19 +61,37 @@ def from_ndb(database: bytes) -> Iterator[Found]:
     pages = struct.unpack_from("<I", database, 12)[0]
     if not 0 < pages <= _MAX_SLOT_PAGES:
         raise RpmError(f"it has {pages} pages of slots")
+    whole = _Whole(len(database))
     for offset in range(32, min(pages * _PAGE, len(database) - _SLOT + 1), _SLOT):
         magic, number, block, _ = struct.unpack_from("<4sIII", database, offset)
         if magic == b"Slot" and number and block:
-            yield from _in_blob(database, block * _BLOCK, number)
+            blob = _blob(database, block * _BLOCK, number)
+            whole.take(_BLOB_HEADER + len(blob))
+            yield from _package(blob)
 
 
-def _in_blob(database: bytes, offset: int, number: int) -> Iterator[Found]:
+def _blob(database: bytes, offset: int, number: int) -> memoryview:
     if offset + _BLOB_HEADER > len(database):
         raise RpmError("it is cut short")
     magic, found, _, size = struct.unpack_from("<4sIII", database, offset)
     if magic != b"BlbS" or found != number:
         raise RpmError("it is damaged")
-    yield from _package(database[offset + _BLOB_HEADER : offset + _BLOB_HEADER + size])
+    return memoryview(database)[offset + _BLOB_HEADER :][:size]
+
+
+class _Whole:
+    """How much of a database there is for the rest of its packages: no two lie in the same place of one that is sound.
+
+    So nothing small can say much: not by a list of pages that leads round and round, nor by naming a place many times.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+
+    def take(self, size: int) -> None:
+        self._left -= size
+        if self._left < 0:
+            raise RpmError("its packages are larger than itself")
 
 
 class _Budget:
@@ -94,7 +119,7 @@ def _pages(database: bytes) -> int:
     return (2**16 if size == 1 else size) * int.from_bytes(database[28:32], "big")
 
 
-def _package(header: bytes) -> Iterator[Found]:
+def _package(header: bytes | memoryview) -> Iterator[Found]:
     """Yield the package of a header, as `NAME.ARCHITECTURE` and `[EPOCH:]VERSION-RELEASE`; nothing of a damaged one."""
     try:
         values = _values(header)
@@ -107,7 +132,7 @@ def _package(header: bytes) -> Iterator[Found]:
     yield name, f"{epoch}{values[_VERSION]}-{values.get(_RELEASE, '')}"
 
 
-def _values(header: bytes) -> dict[int, str]:
+def _values(header: bytes | memoryview) -> dict[int, str]:
     count, size = struct.unpack_from(">II", header)
     if count > _MAX_HEADER_ENTRIES:
         raise IndexError
@@ -120,5 +145,5 @@ def _values(header: bytes) -> dict[int, str]:
         if kind == _INT32:
             values[tag] = str(struct.unpack_from(">I", store, offset)[0])
         elif kind in (_STRING, _I18N):
-            values[tag] = store[offset : offset + _LONGEST].split(b"\0", 1)[0].decode(errors="replace")
+            values[tag] = bytes(store[offset : offset + _LONGEST]).split(b"\0", 1)[0].decode(errors="replace")
     return values

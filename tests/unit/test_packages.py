@@ -126,18 +126,42 @@ def view() -> bytes:
     return bytes(connection.serialize())
 
 
+def generated(size: int) -> bytes:
+    """Return a small database whose packages are made up as they are read."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute(f"CREATE TABLE Packages (hnum INTEGER PRIMARY KEY, blob BLOB AS (zeroblob({size})))")
+    connection.executemany("INSERT INTO Packages (hnum) VALUES (?)", [(number,) for number in range(9)])
+    connection.commit()
+    return bytes(connection.serialize())
+
+
 @pytest.mark.parametrize(
     "database",
-    [b"no database", sqlite(BASH)[:5000], view(), sqlite(BASH).replace(b"TABLE Packages", b"TABLE Packagez")],
+    [
+        b"no database",
+        sqlite(BASH)[:5000],
+        view(),
+        generated(2**29),
+        generated(4096),
+        sqlite(BASH).replace(b"TABLE Packages", b"TABLE Packagez"),
+    ],
 )
 def test_databases_that_are_refused(database: bytes) -> None:
     with pytest.raises(rpm.RpmError):
         list(rpm.from_sqlite(database))
 
 
+def overlapping() -> bytes:
+    """Return a database whose slots all mean one package, which would be read for each."""
+    database = bytearray(ndb(BASH.ljust(4096, b"\0")))
+    for place in range(48, 4096, 16):
+        database[place : place + 16] = database[32:48]
+    return bytes(database)
+
+
 @pytest.mark.parametrize(
     "database",
-    [b"", b"RpmP", b"RpmP" + b"\xff" * 5000, ndb(BASH)[:4096], ndb(BASH)[:4096] + b"\0" * 100],
+    [b"", b"RpmP", b"RpmP" + b"\xff" * 5000, ndb(BASH)[:4096], ndb(BASH)[:4096] + b"\0" * 100, overlapping()],
 )
 def test_ndb_that_is_refused(database: bytes) -> None:
     with pytest.raises(rpm.RpmError):
