@@ -33,6 +33,7 @@ _PATIENCE_S = 5
 _PAUSE_S = 0.01
 _PERIOD_US = 100_000
 _LEAST_QUOTA_US = 1000
+_PAGE = 4096
 _NAME = re.compile(r"ci-env-([0-9a-f]+\.[0-9a-f]+)-([0-9a-f]{12})-[0-9]+\Z")
 Limit = Literal["oom", "pids"]
 
@@ -160,7 +161,7 @@ class Group:
         for directory, home in self._homes.items():
             if "memory" in home.controllers:
                 peak = _number(directory / _PEAK[home.version])
-            cpu_ms = _cpu_ms(directory) if cpu_ms is None else cpu_ms
+            cpu_ms = _cpu_ms(directory, home) if cpu_ms is None else cpu_ms
             reached = _reached(directory, home) if reached != "oom" else reached
         return Account(cpu_ms, peak, reached)
 
@@ -184,7 +185,7 @@ def _tag(store: Path) -> str:
 
 def _make(directory: Path) -> None:
     try:
-        directory.mkdir()
+        os.mkdir(directory)
     except OSError as error:
         hint = "the groups above it may limit how many there are (cgroup.max.descendants)"
         raise HostError(f"cannot make {directory}: {os.strerror(error.errno or 0)}", hint=hint) from error
@@ -231,19 +232,23 @@ _STRICTER_ABOVE = {"cpu.cfs_quota_us": errno.EINVAL}
 
 def _set(file: Path, value: str) -> None:
     try:
-        file.write_text(value)
+        descriptor = os.open(file, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.write(descriptor, value.encode())
+        finally:
+            os.close(descriptor)
     except OSError as error:
         if (error.errno == errno.ENOENT and file.name in _MAY_LACK) or error.errno == _STRICTER_ABOVE.get(file.name):
             return
         raise HostError(f"cannot write {value} to {file}: {os.strerror(error.errno or 0)}") from error
 
 
-def _cpu_ms(directory: Path) -> int | None:
+def _cpu_ms(directory: Path, home: Home) -> int | None:
     """Return the processor time, which v2 has for every group, and v1 with the controller cpuacct."""
-    taken_us = _counts(directory / "cpu.stat").get("usage_usec")
-    if taken_us is not None:
-        return round(taken_us / 10**3)
-    taken_ns = _number(directory / "cpuacct.usage")
+    if home.version == "v2":
+        taken_us = _counts(directory / "cpu.stat").get("usage_usec")
+        return None if taken_us is None else round(taken_us / 10**3)
+    taken_ns = _number(directory / "cpuacct.usage") if "cpuacct" in home.controllers else None
     return None if taken_ns is None else round(taken_ns / 10**6)
 
 
@@ -258,18 +263,25 @@ def _reached(directory: Path, home: Home) -> Limit | None:
 
 def _counts(file: Path) -> Mapping[str, int]:
     """Return the numbers of a file of lines `name number`; none where there is none."""
-    try:
-        lines = file.read_text().splitlines()
-    except OSError:
-        return {}
-    return {name: int(number) for name, _, number in (line.partition(" ") for line in lines) if number.isdecimal()}
+    lines = (line.partition(" ") for line in _read(file).splitlines())
+    return {name: int(number) for name, _, number in lines if number.isdecimal()}
 
 
 def _number(file: Path) -> int | None:
+    text = _read(file).strip()
+    return int(text) if text.isdecimal() else None
+
+
+def _read(file: Path) -> str:
+    """Return what the kernel says, nothing where it lacks the file. By the bare calls: each step waits for some."""
     try:
-        return int(file.read_text())
-    except (OSError, ValueError):
-        return None
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return ""
+    try:
+        return os.read(descriptor, _PAGE).decode()
+    finally:
+        os.close(descriptor)
 
 
 def _remove(directory: Path) -> None:

@@ -99,9 +99,6 @@ def _first(
     syscalls.set_parent_death_signal(signal.SIGKILL)
     socket.sethostname(spec.hostname)
     build(spec.ops)
-    if not os.read(let_in, 1):
-        return
-    _unshare(spec.namespaces & syscalls.CLONE_NEWCGROUP)  # only now: its root is the group that one is in
     if spec.namespaces & syscalls.CLONE_NEWNET:
         bring_up_loopback()
     identity = look_up(spec.user, ids=spec.ids)
@@ -114,6 +111,9 @@ def _first(
         raise BadWorkdir(spec.workdir, error) from error
     if spec.terminal:
         output = open_terminal(control, identity)
+    if not os.read(let_in, 1):
+        return
+    _unshare(spec.namespaces & syscalls.CLONE_NEWCGROUP)  # only now: its root is the group that one is in
     signal.signal(signal.SIGTERM, _pass_on)
     traffic = _open_traffic()
     step = os.fork()

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from ci_env_runners.cgroup_home import find_homes
+from ci_env_runners.delegation import CONTROLLERS
 from tests.sandboxes import Place, new_place
 
 
@@ -17,6 +19,15 @@ def place(tmp_path: Path) -> Generator[Place]:
     """Give a store with a runner."""
     with new_place(tmp_path / "store") as made:
         yield made
+
+
+@pytest.fixture(autouse=True)
+def _groups(request: pytest.FixtureRequest) -> None:
+    """Skip tests that are marked `groups` where this process may make none."""
+    if request.node.get_closest_marker("groups"):
+        missing = set(CONTROLLERS) - {name for home in find_homes() for name in home.controllers}
+        if missing:
+            pytest.skip(f"needs a delegated control group with {', '.join(sorted(missing))}")
 
 
 @pytest.fixture

@@ -26,15 +26,14 @@ time.sleep(300)
 """
 
 
-@pytest.fixture(autouse=True)
-def _can_have_groups() -> None:
-    if not find_homes():
-        pytest.skip("no control group of this process is its own to divide")
+pytestmark = pytest.mark.groups
 
 
-def directories() -> set[Path]:
-    """Return the groups that there are of any ci-env, where this process would make some."""
-    return {path for home in find_homes() for path in home.directory.glob("ci-env-[0-9a-f]*")}
+def directories(store: Path) -> set[Path]:
+    """Return the groups of any ci-env with this store."""
+    found = os.stat(store)
+    name = f"ci-env-{found.st_dev:x}.{found.st_ino:x}-*"
+    return {path for home in find_homes() for path in home.directory.glob(name)}
 
 
 @pytest.fixture
@@ -45,12 +44,11 @@ def store(tmp_path: Path) -> Path:
 
 def test_nothing_is_left(store: Path) -> None:
     groups = Groups(store)
-    before = directories()
     group = groups.make(Limits(cpus_milli=500, memory_bytes=64 << 20, pids=10))
-    assert directories() - before
+    assert directories(store)
     group.remove()
     groups.close()
-    assert directories() <= before
+    assert not directories(store)
     assert not list((store / "tmp").iterdir())
 
 
@@ -110,18 +108,17 @@ def _ticks(process: int, pause: float) -> str:
 
 
 def test_the_next_start_removes_what_a_killed_one_has_left(store: Path) -> None:
-    before = directories()
     with subprocess.Popen([sys.executable, "-c", MAKER, str(store)], stdout=subprocess.PIPE, text=True) as maker:
         assert maker.stdout is not None
         assert maker.stdout.readline() == "made\n"
-        left = directories() - before
+        left = directories(store)
         assert left
         Groups(store).close()  # it lives: its groups are not touched
-        assert left <= directories()
+        assert left == directories(store)
         maker.kill()
-    assert left <= directories()
+    assert left == directories(store)
     Groups(store).close()
-    assert not left & directories()
+    assert not directories(store)
 
 
 def test_the_groups_of_another_store_stay(store: Path, tmp_path: Path) -> None:
@@ -129,9 +126,9 @@ def test_the_groups_of_another_store_stay(store: Path, tmp_path: Path) -> None:
     other.mkdir()
     theirs = Groups(other)
     group = theirs.make(NO_LIMITS)
-    made = directories()
+    made = directories(other)
     Groups(store).close()
-    assert made <= directories()
+    assert made == directories(other)
     group.remove()
     theirs.close()
 

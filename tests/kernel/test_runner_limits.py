@@ -48,13 +48,7 @@ def controllers() -> frozenset[str]:
     return frozenset(name for home in find_homes() for name in home.controllers)
 
 
-@pytest.fixture
-def grouped() -> None:
-    if not {"memory", "pids", "cpu"} <= controllers():
-        pytest.skip("no control group of this process is its own to divide")
-
-
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_memory_ends_with_oom(place: Place) -> None:
     done = place.execute(place.sandbox(HOG, limits=Limits(memory_bytes=64 * MIB)))
     assert (done.exit, done.output) == (Exit(None, 9, "oom"), "")
@@ -62,7 +56,7 @@ def test_memory_ends_with_oom(place: Place) -> None:
     assert 32 * MIB < (done.used.peak_memory_bytes or 0) <= 64 * MIB
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_memory_of_many_processes_counts_together(place: Place) -> None:
     script = f"for i in 1 2 3 4 5 6; do {PYTHON} -c 'import time; x = bytearray(24 << 20); time.sleep(2)' & done; "
     done = place.execute(
@@ -74,7 +68,7 @@ def test_memory_of_many_processes_counts_together(place: Place) -> None:
     assert done.exit.reason == "oom"
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_memory_of_tmpfs_counts(place: Place) -> None:
     done = place.execute(
         place.sandbox("head -c 60000000 /dev/zero >/dev/shm/file", limits=Limits(memory_bytes=32 * MIB))
@@ -82,27 +76,27 @@ def test_memory_of_tmpfs_counts(place: Place) -> None:
     assert done.exit.reason == "oom"
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_who_gets_along_with_a_killed_child_has_not_failed(place: Place) -> None:
     done = place.execute(place.sandbox(f'sh -c "{HOG}" || echo went on', limits=Limits(memory_bytes=64 * MIB)))
     assert done.exit == Exit(0, None, "exit")
     assert done.lines()[-1] == "went on"
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_page_cache_is_no_reason_to_fail(place: Place) -> None:
     script = "head -c 100000000 /dev/zero >file; cat file >/dev/null; echo done"
     done = place.execute(place.sandbox(script, limits=Limits(memory_bytes=32 * MIB)))
     assert (done.exit.code, done.output) == (0, "done\n")
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_so_little_memory_that_nothing_runs(place: Place) -> None:
     done = place.execute(place.sandbox("true", limits=Limits(memory_bytes=64 << 10)))
     assert done.exit.reason == "oom"
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_a_fork_bomb_is_told(place: Place) -> None:
     done = place.execute(place.sandbox(FORK_BOMB, limits=Limits(pids=50)))
     assert done.exit == Exit(3, None, "pids")
@@ -122,7 +116,7 @@ def test_a_fork_bomb_meets_its_limit_without_groups_too(place: Place) -> None:
     assert int(done.output.split()[0]) < 50
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_processors_are_shared_out(place: Place) -> None:
     busy = f"exec {PYTHON} -c 'import time; e = time.monotonic() + 2\nwhile time.monotonic() < e: pass'"
     done = place.execute(place.sandbox(busy, limits=Limits(cpus_milli=200)))
@@ -254,7 +248,7 @@ def test_a_line_without_end(place: Place) -> None:
     assert (done.exit.code, taken) == (0, 300_000_000)
 
 
-@pytest.mark.usefixtures("grouped")
+@pytest.mark.groups
 def test_inside_the_group_is_not_seen(place: Place) -> None:
     done = place.execute(place.sandbox("cat /proc/self/cgroup /proc/1/cgroup; ls /sys/fs/cgroup"))
     assert {line.rpartition(":")[2] for line in done.lines()} == {"/"}
