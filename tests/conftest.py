@@ -16,7 +16,7 @@ from tests.real_registry import RealRegistry, real_registry
 from tests.shared_directory import SHARED, new_shared_directory
 
 MUST_RUN = os.environ.get("CI_ENV_MUST_RUN") == "1"
-ORDER = ("unit", "property", "golden", "kernel", "e2e")
+ORDER = ("unit", "property", "golden", "kernel", "corpus", "e2e")
 LIMITED = ("unit", "property", "golden")
 HERE = Path(__file__).parent
 
