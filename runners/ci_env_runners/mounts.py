@@ -166,6 +166,8 @@ def _bind(op: Bind, root: NewRoot) -> None:
 
 
 def _provide(op: Text, root: NewRoot) -> None:
+    if op.is_optional and not root.has_directory(op.target.rpartition("/")[0]):
+        return
     source = f"{_SPACE}/files/{op.target.replace('/', '_')}"
     with open(source, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(op.content)

@@ -37,6 +37,19 @@ class NewRoot:
         except FileNotFoundError:
             return None
 
+    def has_directory(self, path: str) -> bool:
+        """Tell whether `path` leads to a directory."""
+        try:
+            found = self.find(path)
+        except OSError:  # a loop of links, or a file on the way
+            return False
+        if found is None:
+            return False
+        try:
+            return stat.S_ISDIR(os.fstat(found).st_mode)
+        finally:
+            os.close(found)
+
     def parent(self, path: str) -> tuple[int, str]:
         """Return the directory that holds `path`, made where there is none, and the name in it."""
         head, _, name = path.rstrip("/").rpartition("/")

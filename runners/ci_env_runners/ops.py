@@ -52,6 +52,8 @@ class Text(NamedTuple):
 
     target: str
     content: str
+    is_optional: bool = False
+    """leave it out where its directory is none"""
 
     def describe(self) -> str:
         return f"provide {self.target}"

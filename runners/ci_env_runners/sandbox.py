@@ -43,6 +43,12 @@ _MASKED = (
 _MASKED_OF_EACH = (("/sys/devices/system/cpu", "cpu", "thermal_throttle"),)
 _READ_ONLY = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/pressure", "/proc/sys", "/proc/sysrq-trigger")
 """whoever likes may write to /proc/pressure, and has the kernel keep watch on the whole machine for it"""
+_APT = "/etc/apt/apt.conf.d/zz-ci-env"
+_APT_STAYS_ROOT = """\
+// from ci-env: only root exists here, and apt looks whether it has really become another user
+APT::Sandbox::User "root";
+"""
+"""for who has one id: the filter answers setresuid(2) with success, but no filter can answer getuid(2) with a number"""
 _HOST_SERVICES = ("/nix/var/nix/daemon-socket", "/nix/var/nix/gc-socket")
 """sockets of the host's daemons in what is shown of it: a read-only mount does not keep anybody from connecting"""
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
@@ -203,6 +209,8 @@ def _names(sandbox: Sandbox, around: Surroundings) -> Iterator[Op]:
     yield ops.Text("/etc/hostname", f"{hostname}\n")
     if around.resolver is not None:
         yield ops.Text("/etc/resolv.conf", around.resolver)
+    if around.ids == 1 and not sandbox.rootfs.host:
+        yield ops.Text(_APT, _APT_STAYS_ROOT, is_optional=True)
 
 
 def _bind(bind: Bind, around: Surroundings) -> Op:

@@ -18,7 +18,7 @@ only:
         mkdir -p tiny/DEBIAN tiny/usr/share/tiny
         printf 'Package: tiny\\nVersion: 1\\nArchitecture: all\\nMaintainer: x <x@example.org>\\nDescription: x\\n' \\
           >tiny/DEBIAN/control
-        printf '#!/bin/sh\\nset -e\\nchown 1:1 /usr/share/tiny/file\\nuseradd -r tiny\\n' >tiny/DEBIAN/postinst
+        printf '#!/bin/sh\\nset -e\\nchown 1:1 /usr/share/tiny/file\\nid tiny||useradd -r tiny\\n' >tiny/DEBIAN/postinst
         chmod 755 tiny/DEBIAN/postinst
         echo content >tiny/usr/share/tiny/file
         dpkg-deb --root-owner-group --build tiny /tiny.deb
@@ -30,6 +30,10 @@ only:
         getent passwd tiny | cut -d: -f1
     - name: remove
       run: apt-get remove --yes tiny; test ! -e /usr/share/tiny
+    - name: apt
+      run: |
+        apt-get install --yes /tiny.deb
+        cat /usr/share/tiny/file
 """
 
 

@@ -72,6 +72,28 @@ def test_strange_names_are_refused_or_covered(place: Place, image: Path, name: s
         place.execute(sandbox)
 
 
+@pytest.mark.parametrize("kind", ["nothing", "file", "loop", "link out", "directory"])
+def test_apt_is_told_of_a_single_user_where_there_is_one(place: Place, image: Path, kind: str, tmp_path: Path) -> None:
+    """Whatever an image has there; a link leads nowhere outside."""
+    (image / "root/etc/apt").mkdir(parents=True)
+    target = image / "root/etc/apt/apt.conf.d"
+    match kind:
+        case "file":
+            target.touch()
+        case "loop":
+            target.symlink_to("apt.conf.d")
+        case "link out":
+            target.symlink_to(f"../../../../../../..{tmp_path}")
+        case "directory":
+            target.mkdir()
+        case _:
+            pass
+    done = place.execute(place.sandbox("cat /etc/apt/apt.conf.d/zz-ci-env", lowers=[image], host=False))
+    is_told = kind == "directory" and not place.runner.is_owner_mapped()
+    assert ('APT::Sandbox::User "root";' in done.output) == is_told
+    assert not (tmp_path / "zz-ci-env").exists()
+
+
 def test_code_of_an_image_is_not_ours_to_run(place: Place, image: Path) -> None:
     """What is imported or looked up after the pivot comes from the image, so nothing is."""
     version = f"python{sys.version_info.major}.{sys.version_info.minor}"
