@@ -21,8 +21,6 @@ class Delegation:
     """hybrid: v2 is mounted, but v1 has controllers"""
     limits: tuple[str, ...]
     """those of CONTROLLERS whose groups this process may make"""
-    is_v2_writable: bool
-    """it may make groups below its own in v2"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +64,6 @@ def read_delegation(process: Path = Path("/proc/self")) -> Delegation:
     return Delegation(
         version=_version(has_v1="v1" in versions, has_v2="v2" in versions),
         limits=tuple(name for name in CONTROLLERS if any(name in one.controllers for one in writable)),
-        is_v2_writable=any(one.version == "v2" for one in writable),
     )
 
 

@@ -203,11 +203,10 @@ def _control_groups(host: Host) -> Ability:
     versions = {"none": "not mounted", "hybrid": "v1 and v2"}
     version = versions.get(delegation.version, delegation.version)
     detail = f"{version}; may limit: {', '.join(delegation.limits) or 'nothing'}"
-    if delegation.version == "v2" and delegation.limits == CONTROLLERS:
-        return _found(name, detail, required=False)
-    cost = f"no limits of: {', '.join(name for name in CONTROLLERS if name not in delegation.limits)}"
     if delegation.limits == CONTROLLERS:
-        cost = "the processes of a group cannot be ended at once (cgroup.kill is v2's)"
+        return _found(name, detail, required=False)
+    lacking = ", ".join(name for name in CONTROLLERS if name not in delegation.limits)
+    cost = f"limits that hold in part only, or not at all (docs/isolation.md): {lacking}"
     state: Literal["missing", "degraded"] = "degraded" if delegation.limits else "missing"
     return Ability(name, state, detail, cost, _control_groups_fix(host), required=False)
 
