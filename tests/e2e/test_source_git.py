@@ -398,6 +398,24 @@ def test_nothing_that_a_repository_names_is_run(work: Work) -> None:
     assert not mark.exists()
 
 
+def test_nothing_that_a_submodule_names_is_run(work: Work) -> None:
+    """`git add` starts a git of its own in each: what ours was told must hold for that one too."""
+    library = Work(work.out / "library", work.out)
+    library.top.mkdir()
+    library.git("init", "--quiet")
+    library.put("lib.c", "int x;\n")
+    library.commit()
+    work.git("submodule", "--quiet", "add", str(library.top), "lib")
+    work.commit()
+    mark = work.out / "ran"
+    program = work.put("program", f"#!/bin/sh\ntouch '{mark}'\n")
+    program.chmod(0o755)
+    Work(work.top / "lib", work.out).git("config", "core.fsmonitor", str(program))
+    work.put("lib/new", "x")
+    work.lay(work.capture())
+    assert not mark.exists()
+
+
 def test_what_a_calling_git_left_in_the_environment_is_not_taken(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
     expected = work.capture().source
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY"):
