@@ -67,7 +67,7 @@ CASES = (
         "memory limit of 64MiB reached, signal 9 (SIGKILL)",
         "loading",
         _MEMORY.instead("64MiB", "1GiB"),
-        accounts=("root", "root"),
+        accounts=("root", "user"),
     ),
     Case(
         "pids",
@@ -75,7 +75,7 @@ CASES = (
         "limit of 20 processes reached, exit status 2",
         "sh: can't fork: Resource temporarily unavailable",
         _PIDS.instead("pids: 20", "pids: 200"),
-        accounts=("root", "root"),
+        accounts=("user", "root"),
     ),
     Case("disk", _DISK, "disk limit of 16MiB reached", "filling", _DISK.instead("16MiB", "160MiB")),
     Case(

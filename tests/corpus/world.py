@@ -8,7 +8,8 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.account import EVERYONE, Account, Who, account
 from tests.base_image import base_image
 from tests.corpus.case import Base, Setting
 from tests.corpus.images import busybox_items, python_items
+from tests.delegated import delegated
 from tests.installed import CiEnv, Installed
 from tests.oci_builder import f, image, tar, write_layout
 from tests.real_registry import RealRegistry
@@ -35,16 +37,23 @@ class World:
 
     @contextmanager
     def player(self, who: Who) -> Generator[CiEnv]:
-        """Give ci-env in the hands of an account with an empty home, which is removed afterwards."""
+        """Give ci-env in the hands of an account with an empty home, which is removed afterwards.
+
+        An ordinary user has control groups, as systemd gives them; the one without subordinate ids has neither.
+        """
         home = self._shared / f"home-{os.urandom(6).hex()}"
         home.mkdir(mode=0o700)
-        player = CiEnv(self._account(who), self._installed.program, home)
-        os.chown(home, player.account.uid, player.account.gid)
-        try:
-            yield player
-        finally:
-            wipe(player)
-            home.rmdir()
+        whom = self._account(who)
+        os.chown(home, whom.uid, whom.gid)
+        is_given = os.geteuid() == 0 and whom.who == "user"
+        with delegated(whom.uid, whom.gid) if is_given else nullcontext(()) as into_groups:
+            whom = replace(whom, become=(*into_groups, *whom.become))
+            player = CiEnv(whom, self._installed.program, home)
+            try:
+                yield player
+            finally:
+                wipe(player)
+                home.rmdir()
 
     @contextmanager
     def outside(self) -> Generator[Path]:
