@@ -61,6 +61,18 @@ class GivenSecret:
 
 
 @dataclass(frozen=True, slots=True)
+class Machine:
+    """A machine that a process is to find in place of this one, as far as this one can be like it."""
+
+    cpus: int
+    """processors that the process may use; at most those that there are"""
+    cpus_online: int
+    """processors that the system tells of"""
+    memory_bytes: int
+    """at most so much may the process have, where a control group can see to it; 0: not known"""
+
+
+@dataclass(frozen=True, slots=True)
 class Process:
     """The process to run inside, with all of its surroundings: of the caller's only hard limits and niceness stay."""
 
@@ -82,6 +94,8 @@ class Process:
     secrets: tuple[GivenSecret, ...] = ()
     host_names: tuple[str, ...] = ()
     """further names of 127.0.0.1"""
+    machine: Machine | None = None
+    """None: this one as it is"""
 
 
 class SharedNetwork(Protocol):

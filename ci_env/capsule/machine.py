@@ -23,6 +23,7 @@ def describe(store: Path, *, user: User, measures: tuple[str, ...]) -> Host:
         filesystem=_filesystem(store),
         user=user,
         measures=measures,
+        cpus_online=os.sysconf("SC_NPROCESSORS_ONLN"),
     )
 
 

@@ -82,6 +82,8 @@ class Host:
     user: Literal["root", "rootless", "rootless-single-id"]
     measures: tuple[str, ...]
     """isolation in force; empty where no step had to run"""
+    cpus_online: int | None = None
+    """processors that the system told of, where `cpus` are those that ci-env could use; None: not recorded"""
 
 
 @dataclass(frozen=True, slots=True)

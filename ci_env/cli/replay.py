@@ -92,6 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
     from ci_env.execute.sandbox import Furnisher
     from ci_env.replay.again import Stage
     from ci_env.replay.choice import choose_steps
+    from ci_env.replay.surroundings import machine_of
 
     _check(arguments)
     with interruptible() as interruption, opened() as everything:
@@ -102,7 +103,8 @@ def run(arguments: argparse.Namespace) -> int:
         steps = choose_steps(record, name, first=arguments.first, whole=whole)
         check_can_run(steps[-1].job.image.platform)
         secrets = _secrets(arguments, record, steps, is_capsule=sourced.is_capsule)
-        furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets)
+        machine = machine_of(record.host)
+        furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets, machine)
         stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
         edit = None if arguments.edit is None else _edit(arguments.edit, record, steps, stage)
         if arguments.shell:
@@ -208,7 +210,7 @@ def _replay(
     old = recorded(stage, chosen)
     found = tally(old, replays(), one_more)
     hide = stage.furnisher.secrets.hidden_in  # what reports say is as the step wrote it
-    reasons = (*map(hide, found.verdict.reasons), *_remarks(chosen, opened))
+    reasons = (*map(hide, found.verdict.reasons), *_remarks(record, steps, opened))
     code = exit_code(found, old)
     if as_json:
         _print_json(record, steps, old, found, reasons, code)
@@ -263,14 +265,21 @@ def _print_json(
     sys.stdout.write(json.dumps(facts) + "\n")
 
 
-def _remarks(chosen: Chosen, opened: Opened) -> tuple[str, ...]:
+def _remarks(record: Record, steps: Sequence[Chosen], opened: Opened) -> tuple[str, ...]:
     """Return what else may explain a difference."""
-    then = chosen.job.image.host
+    from ci_env.capsule.machine import describe
+    from ci_env.replay.surroundings import unlike
+
+    measures = opened.runner.measures()
+    here = describe(opened.store.root, user=record.host.user, measures=measures)
+    remarks = unlike(record.host, here, holds_memory=any(name.endswith("-memory") for name in measures))
+    job, then = steps[0].job, steps[0].job.image.host
+    if job.services and steps[0].step != job.steps[0]:
+        services = "services began as their images have them: what earlier steps did to them is not kept"
+        remarks = (services, *remarks)
     if then is not None and then != opened.factory.host_fingerprint():
-        return ("`image: host` is not what it was: this machine's operating system has changed since",)
-    if chosen.job.services and chosen.step != chosen.job.steps[0]:
-        return ("services began as their images have them: what earlier steps did to them is not kept",)
-    return ()
+        return ("`image: host` is not what it was: this machine's operating system has changed since", *remarks)
+    return remarks
 
 
 def _shell(stage: Stage, record: Record, chosen: Chosen, edit: Edit | None, *, after: bool) -> int:

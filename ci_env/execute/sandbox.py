@@ -9,7 +9,7 @@ from ci_env.digest import Digest
 from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.frozen import dataclass
 from ci_env.plan.plan import UMASK, Cache, Image, Job, Plan, Service, Step
-from ci_env.ports import Bind, Process, Rootfs, Sandbox, SharedNetwork
+from ci_env.ports import Bind, Machine, Process, Rootfs, Sandbox, SharedNetwork
 from ci_env.store.caches import Caches
 from ci_env.store.layers import Layers
 
@@ -22,6 +22,8 @@ class Furnisher:
     layers: Layers
     caches: Caches
     secrets: Secrets = NO_SECRETS
+    machine: Machine | None = None
+    """that the processes are to find; None: this one"""
 
     def furnish(
         self,
@@ -53,6 +55,7 @@ class Furnisher:
             limits=step.limits,
             secrets=self.secrets.give(step.secrets),
             host_names=_host_names(job),
+            machine=self.machine,
         )
         changes = None if keeps_caches else staging.with_name(f"{staging.name}.caches")
         return Sandbox(rootfs, tuple(self._cache(cache, changes) for cache in step.caches), process, network)
@@ -71,6 +74,7 @@ class Furnisher:
             limits=service.limits,
             allow=step.allow,
             host_names=_host_names(job),
+            machine=self.machine,
         )
         return Sandbox(self._rootfs(service.image, service.image.layers, staging), (), process, network)
 

@@ -73,6 +73,7 @@ def _of_run(record: Record, *, has_run: bool) -> Iterator[tuple[Place, str]]:
         ("architecture", "architecture", host.architecture),
         ("kernel", "kernel", host.kernel),
         ("cpus", "cpus", str(host.cpus)),
+        ("cpus", "cpus online", None if host.cpus_online is None else str(host.cpus_online)),
         ("memory", "memory (MiB)", str(host.memory_bytes >> 20)),
         ("filesystem", "filesystem", host.filesystem),
         ("ids", "run as", host.user if has_run or host.user == "root" else "rootless"),

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from ci_env.errors import ConfigError
 from ci_env.files import explained
 from ci_env.frozen import replace
-from ci_env.ports import Ability, Answer, Exit, GivenSecret, Sandbox, Visit
+from ci_env.ports import Ability, Answer, Exit, GivenSecret, Process, Sandbox, Visit
 from ci_env_runners.ending import Reason, ended
 from ci_env_runners.pausing import Clock
 
@@ -269,7 +269,8 @@ class NamespaceRunner:
         from ci_env_runners.running import Running
 
         self._launched()  # says best what is wrong with a machine or a store
-        group = self._grouped().make(sandbox.process.limits)
+        groups = self._grouped()
+        group = groups.make(_with_machine(sandbox.process, groups.controllers))
         try:
             return Running(self._ask_for(sandbox, output, group, terminal=terminal), group)
         except BaseException:
@@ -313,6 +314,7 @@ class NamespaceRunner:
             host_names=host_names,
             resolver=resolver,
             controllers=self._grouped().controllers,
+            cpus_online=_cpus_online(),
         )
 
     @contextmanager
@@ -382,6 +384,23 @@ class NamespaceRunner:
         account = running.group.account()
         is_cancelled = self._is_cancelled or running in self._dismissed
         return ended(said, "cancelled" if is_cancelled else reason, self._launched().ids.mode, account)
+
+
+def _with_machine(process: Process, controllers: frozenset[str]) -> Limits:
+    """Return the limits of a group: with less memory where the machine that is to be found has less than this one."""
+    limits, machine = process.limits, process.machine
+    if machine is None or "memory" not in controllers or not 0 < machine.memory_bytes < _memory_bytes():
+        return limits
+    least = min(machine.memory_bytes, limits.memory_bytes or machine.memory_bytes)
+    return replace(limits, memory_bytes=least)
+
+
+def _memory_bytes() -> int:
+    return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _cpus_online() -> int:
+    return max(os.sysconf("SC_NPROCESSORS_ONLN"), 0)
 
 
 def _hand_over(secrets: Sequence[GivenSecret], control: socket.socket) -> None:

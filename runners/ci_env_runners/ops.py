@@ -158,6 +158,8 @@ class Spec(NamedTuple):
     """the directory that takes what the sandbox writes, below the store"""
     secrets: tuple[tuple[str, tuple[str, ...]], ...] = ()
     """names of files, and of variables that hold the same; their values come in a message after this one"""
+    cpus: int = 0
+    """how many of the processors that the caller may use the process may, at most; 0: all"""
 
 
 _KINDS: dict[str, type[Op]] = {

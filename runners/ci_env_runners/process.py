@@ -93,6 +93,8 @@ def become(spec: Spec, identity: Identity, streams: Streams) -> None:
         fcntl.ioctl(streams[0], termios.TIOCSCTTY, 0)
     for target, descriptor in enumerate(streams):
         os.dup2(descriptor, target)
+    if spec.cpus:
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[: spec.cpus])
     _enter_workdir(spec.workdir)
     os.umask(spec.umask)
     env = {"HOME": identity.home, **spec.env}

@@ -54,6 +54,7 @@ _HOST_SERVICES = ("/nix/var/nix/daemon-socket", "/nix/var/nix/gc-socket")
 _HOST_DIRECTORIES = {"root": 0o700, "home": 0o755, "tmp": 0o1777, "run": 0o755, "srv": 0o755, "var/tmp": 0o1777}
 _SHOWN = 80
 _PAGE = 4096
+_CPU_LISTS = ("online", "possible", "present")
 _LOCAL_NAMES = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.1.1\t{hostname}\n"
 
 
@@ -74,6 +75,8 @@ class Surroundings:
     """/etc/resolv.conf; None: that of the image"""
     controllers: frozenset[str]
     """of control groups: what holds a limit better than what one process can be given"""
+    cpus_online: int = 0
+    """processors that this machine tells of; 0: it does not"""
 
 
 def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
@@ -101,6 +104,7 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
         data_bytes=0 if "memory" in around.controllers else process.limits.memory_bytes or 0,
         disk_bytes=process.limits.disk_bytes or 0,
         written=_below(sandbox.rootfs.upper, around),
+        cpus=0 if process.machine is None else process.machine.cpus,
     )
 
 
@@ -136,6 +140,7 @@ def _ops(sandbox: Sandbox, around: Surroundings, *, has_own_network: bool) -> It
         yield _secrets(sandbox.process)
     yield from _devices()  # from here on: what no link of an image and no bind of a user may lead to
     yield from _kernel_filesystems(has_own_network=has_own_network)
+    yield from _processors(sandbox.process, around)
     yield from map(ops.Mask, _MASKED)
     yield from (ops.MaskOfEach(*names) for names in _MASKED_OF_EACH)
     yield from map(ops.ReadOnly, _READ_ONLY)
@@ -198,6 +203,16 @@ def _kernel_filesystems(*, has_own_network: bool) -> Iterator[Op]:
         yield ops.Filesystem("sysfs", "/sys", _INERT | _RDONLY)
     else:  # the kernel shows a new sysfs only to who owns the network namespace
         yield ops.Bind("/sys", "/sys", _INERT | _RDONLY, recursive=True)
+
+
+def _processors(process: Process, around: Surroundings) -> Iterator[Op]:
+    """Show as many processors as the process is to be told of: where libc counts them (sysconf(3))."""
+    if process.machine is None or process.machine.cpus_online == around.cpus_online or not around.cpus_online:
+        return
+    count = process.machine.cpus_online
+    for name in _CPU_LISTS:
+        yield ops.Text(f"/sys/devices/system/cpu/{name}", f"0-{count - 1}\n" if count > 1 else "0\n")
+        yield ops.ReadOnly(f"/sys/devices/system/cpu/{name}")
 
 
 def _names(sandbox: Sandbox, around: Surroundings) -> Iterator[Op]:
