@@ -27,12 +27,12 @@ _TELLS = re.compile(
 )
 _PROGRESS = re.compile(
     r"(?<![\w.])\d{1,3}(?:\.\d+)?\ ?%"  # a share
-    r"|(?<![\w.])\d[\d.,]*\ ?[kKMG]?i?B/s\b"  # a rate
+    r"|(?<![\w.,])\d[\d.,]*+\ ?[kKMG]?i?B/s\b"  # a rate
     r"|^\s*\[\s*\d+/\d+\]\s"  # ninja
     r"|^[.\s\u2800-\u28ff]+$"  # dots and spinners
     r"|\bETA\b|\b(?:[Ww]aiting|[Ss]till running)\b"
 )
-_WORD_WITH_DIGIT = re.compile(r"\w*\d\w*")
+_WORD_WITH_DIGIT = re.compile(r"\b[^\W\d]*+\d\w*")
 _LAST = 5
 _LOOP = 10
 _LOOP_SLACK = 5

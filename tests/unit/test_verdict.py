@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -312,6 +313,14 @@ def test_without_its_secrets_another_ending_is_as_it_is() -> None:
     verdict = judge(FAILED, replace(PASSED, lacking=("TOKEN",)))
     assert (verdict.kind, verdict.reason) == ("passes", "passed")
     assert verdict.reasons[-1] == "the step ran without its secrets: TOKEN"
+
+
+@pytest.mark.parametrize("text", ["a", "1", "1,", "1.", "_", " ", ".", "9%", "a-", "x:"])
+def test_a_hostile_line_takes_linear_time(text: str) -> None:
+    was, now = ((text * (2**16 // len(text)) + end, "last") for end in "ab")
+    began = time.process_time()
+    judge(replace(FAILED, output=was), replace(FAILED, output=now), [replace(FAILED, output=(*now, "more"))])
+    assert time.process_time() - began < 5
 
 
 def test_what_could_not_be_read_is_remarked_once() -> None:
