@@ -43,7 +43,9 @@ def failed_tests(report: bytes) -> tuple[FailedTest, ...]:
     parser.CharacterDataHandler = reader.text
     try:
         parser.Parse(report, True)
-    except (expat.ExpatError, LookupError, UnicodeError) as error:  # an encoding that nobody knows is a LookupError
+    except ReportError:
+        raise
+    except (expat.ExpatError, LookupError, ValueError) as error:  # an encoding that is unknown, or that expat cannot
         raise ReportError(f"it is no XML: {error}") from error
     return tuple(reader.found)
 

@@ -67,6 +67,7 @@ BOMB = "".join(f'<!ENTITY a{n} "{f"&a{n - 1};" * 10}">' for n in range(1, 30))
         (b"<?xml version='1.0' encoding='nosuch'?><testsuite/>", "it is no XML"),
         (report("&nosuch;"), "it is no XML"),
         (b"<html/>", "it begins with <html>"),
+        ("<?xml version='1.0' encoding='shift_jis'?><testsuite name='失敗'/>".encode("shift_jis"), "it is no XML"),
         (f'<!DOCTYPE x [<!ENTITY a0 "x">{BOMB}]><testsuite>&a29;</testsuite>'.encode(), "it declares a document type"),
         (b'<!DOCTYPE x SYSTEM "file:///etc/passwd"><testsuite/>', "it declares a document type"),
         (b'<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><testsuite>&e;</testsuite>', "it declares"),
