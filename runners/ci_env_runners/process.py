@@ -59,7 +59,7 @@ def guarded(control: socket.socket, work: Callable[[], None]) -> NoReturn:
     except BaseException as error:
         tell(control, {"failed": f"{type(error).__name__}: {error}", "errno": 0, "kind": "bug"})
     finally:
-        os._exit(0)
+        os._exit(1)  # what cannot be told, since the control is closed by now, is no success
 
 
 def open_terminal(control: socket.socket, identity: Identity) -> int:
@@ -129,5 +129,7 @@ def _execute(argv: tuple[str, ...], env: dict[str, str], path: str) -> int:
             continue
         except OSError as error:
             status, reason = _NOT_EXECUTABLE, error.strerror or str(error)
+        except ValueError as error:  # a command or an environment that no process can have
+            status, reason = _NOT_EXECUTABLE, str(error)
     os.write(2, f"ci-env: cannot execute {program}: {reason}\n".encode(errors="surrogateescape"))
     return status

@@ -62,6 +62,7 @@ def test_streams_and_exit_status(place: Place, nap: str) -> None:
         assert (done.returncode, done.stdout, done.stderr) == (42, b"a\0b\n" * 100_000, b"error\n")
         assert step.visit("kill -9 $$").returncode == 128 + 9
         assert b"cannot execute no-such: not found in the image\n" in step.visit(("no-such",)).stderr
+        assert step.visit(("",)).returncode == 126
         assert step.visit("head -c 1; sleep 0.2", stdin=b"x" * 10_000_000).stdout == b"x"
         assert step.exit is None
 
