@@ -20,6 +20,7 @@ VERBS = {
     "run": "run the pipeline",
     "replay": "run a recorded step again and compare",
     "diff": "say what differs between two runs",
+    "verify": "run twice under different circumstances, and say what is not reproducible",
     "explain": "say why a step was not cached",
     "capsule": "pack a run into a file for other machines; show and check such files",
     "runs": "list, show and remove recorded runs",

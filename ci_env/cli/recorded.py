@@ -26,12 +26,14 @@ from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass, replace
 from ci_env.plan.plan import Plan, SourceLayer
 from ci_env.ports import Runner
+from ci_env.store.caches import Caches
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
 
 if TYPE_CHECKING:
     from ci_env.execute.running import RunningStep
     from ci_env.live.door import Door
+    from ci_env.store.home import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +59,14 @@ def run_recorded(
     parallel: int,
     is_caching: bool,
     capsule: CapsuleWish = ON_FAILURE,
+    apart: Store | None = None,
 ) -> Record:
-    """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run."""
+    """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run.
+
+    With `apart`, that has the results of steps and the caches, and no other run will see them.
+    """
     began = time.monotonic()
+    caches = opened.caches if apart is None else Caches(apart, opened.uses)
     now, fraction = divmod(time.time_ns(), 10**9)
     started_at = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
     runs = Runs(opened.store, Record, version=RECORD_VERSION)
@@ -72,9 +79,9 @@ def run_recorded(
             run_id=record.run_id,
             runner=opened.runner,
             layers=opened.layers,
-            furnisher=Furnisher(work.plan, opened.layers, opened.caches, work.secrets),
+            furnisher=Furnisher(work.plan, opened.layers, caches, work.secrets),
             blobs=opened.blobs,
-            steps=Steps(opened.store),
+            steps=Steps(apart or opened.store),
             project=work.project,
             have_source=work.have_source,
             emit=emit,

@@ -58,6 +58,11 @@ def layer_changes(runner: Runner, one: Path, other: Path) -> tuple[list[tuple[st
     return [(path, how) for path, how in cast("list[list[str]]", answer["changes"])], cast("int", answer["count"])
 
 
+def layer_contrast(runner: Runner, one: Path, other: Path) -> dict[str, object]:
+    """Return where two layer directories differ, as oci/layer_contrast.py says it."""
+    return _answer(runner, ["ci_env.oci.layer_contrast", str(one), str(other)], "contrasts")
+
+
 def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
     """Copy files as ordered; return why that cannot be done, and lines for its log. HostError for this machine's fault.
 

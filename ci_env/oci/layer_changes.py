@@ -28,21 +28,21 @@ _OPAQUE = "user.overlay.opaque"
 def main(argv: Sequence[str]) -> int:
     """Compare as the arguments say; return the exit status."""
     one, other = map(os.fsencode, argv)
-    changes: list[tuple[str, How]] = []
+    found: list[tuple[str, How]] = []
     count = 0
     try:
-        for path, how in _changes(one, other):
+        for path, how in changes(one, other):
             count += 1
-            if len(changes) < MAX_CHANGES:
-                changes.append((decode_path(path), how))
-        answer: dict[str, object] = {"changes": sorted(changes), "count": count}
+            if len(found) < MAX_CHANGES:
+                found.append((decode_path(path), how))
+        answer: dict[str, object] = {"changes": sorted(found), "count": count}
     except OSError as error:
         answer = {"error": f"{os.fsdecode(error.filename or '')}: {error.strerror}"}
     os.write(1, json.dumps(answer).encode() + b"\n")
     return 1 if "error" in answer else 0
 
 
-def _changes(one: bytes, other: bytes) -> Iterator[tuple[bytes, How]]:
+def changes(one: bytes, other: bytes) -> Iterator[tuple[bytes, How]]:
     """Yield the paths that differ, below `/`: `root` is what most layers have, `host/NAME` lies at /NAME."""
     yield from _in_directory(os.path.join(one, b"root"), os.path.join(other, b"root"), b"")
     hosts = [os.path.join(layer, b"host") for layer in (one, other)]

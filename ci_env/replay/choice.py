@@ -38,7 +38,7 @@ def choose_step(record: Record, name: str | None) -> Chosen:
 
     ConfigError where there is none, or more than one, or it did not run and so left nothing to begin from.
     """
-    steps = tuple(_steps(record))
+    steps = tuple(steps_of(record))
     if name is not None:
         found = [chosen for chosen in steps if name in (chosen.step.name, chosen.name)]
     else:
@@ -69,7 +69,7 @@ def choose_steps(
     last = choose_step(record, name)
     if first is None and not whole:
         return (last,)
-    ran = [one for one in _steps(record) if one.job == last.job and one.record.after is not None]
+    ran = [one for one in steps_of(record) if one.job == last.job and one.record.after is not None]
     ran = ran[: ran.index(last) + 1]
     if first is None:
         return tuple(ran)
@@ -80,7 +80,8 @@ def choose_steps(
     return tuple(ran[ran.index(begin) :])
 
 
-def _steps(record: Record) -> Iterator[Chosen]:
+def steps_of(record: Record) -> Iterator[Chosen]:
+    """Yield all steps of the jobs that have ended, in order."""
     plans = {job.name: job for job in record.plan.jobs}
     for job in record.jobs:
         plan = plans[job.name]
