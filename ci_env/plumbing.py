@@ -80,11 +80,12 @@ def ask(*arguments: str, at: Path, extra: Mapping[str, str] | None = None) -> An
 
 def _wait(process: int) -> int:
     try:
-        return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
+        os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)  # it keeps its number, whenever an interruption comes
     except BaseException:
         os.kill(process, 9)
         os.waitpid(process, 0)
         raise
+    return os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
 
 
 def _content(file: BinaryIO) -> bytes:

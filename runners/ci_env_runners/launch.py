@@ -148,11 +148,11 @@ def run_directly(argv: Sequence[str], stdin: int, stdout: int, is_over: Callable
             _await(ended, is_over)
         finally:
             os.close(ended)
-        code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     except BaseException:  # an interruption: what was started ends first
         os.kill(process, signal.SIGKILL)
         os.waitpid(process, 0)
         raise
+    code = os.waitstatus_to_exitcode(os.waitpid(process, 0)[1])
     return code if code >= 0 else 128 - code
 
 
