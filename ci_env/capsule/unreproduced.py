@@ -18,11 +18,12 @@ def unreproduced(record: Record, capsule: Capsule) -> tuple[str, ...]:
 
 def _lines(record: Record, capsule: Capsule) -> Iterator[str]:
     host = record.host
-    yield f"the kernel ({host.kernel}), the processor ({host.cpus} {host.architecture}) and the time"
+    processor = f"the processor ({host.cpus} {host.architecture})"
+    yield f"the kernel ({host.kernel}), {processor}, the order in which {host.filesystem} lists files, and the time"
     ran = tuple(_ran(record))
     hosts = [job.name for job in record.plan.jobs if job.image.host is not None]
     if hosts:
-        yield f"`image: host` of {_listed(hosts)}: the operating system of the machine that it ran on"
+        yield f"`image: host` of {_listed(hosts)}: the operating system of the machine that it ran on; on another, a replay cannot tell"
     networked = [f"{job.name}/{step.name}" for job, step in ran if step.network != "none"]
     if networked:
         yield f"what came over the network in {_listed(networked)}"

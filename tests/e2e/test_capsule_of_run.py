@@ -76,7 +76,13 @@ def test_shown(actor: CiEnv) -> None:
     assert called.code == 0, called.err
     assert f"run {run.id}: failed\n" in called.out
     assert "  failed    build/test: exit status 3\n" in called.out
-    for line in ("`image: host` of build", "over the network in build/test", "caches of build/test", "the kernel ("):
+    for line in (
+        "`image: host` of build",
+        "over the network in build/test",
+        "caches of build/test",
+        "the kernel (",
+        " lists files, and the time",
+    ):
         assert line in called.out
     facts = json.loads(made.call("capsule", "show", run.id, "--json").out)
     assert facts["record"]["run_id"] == run.id
