@@ -47,7 +47,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _contrast(one: bytes, other: bytes, path: bytes, how: How) -> dict[str, object]:
-    pair = _place(one, path), _place(other, path)
+    pair = _place((one, other), path)
     found: dict[str, object] = {"path": decode_path(path), "how": how, "modes": [_mode(place) for place in pair]}
     if how != "content":
         return found
@@ -60,11 +60,15 @@ def _contrast(one: bytes, other: bytes, path: bytes, how: How) -> dict[str, obje
     return found
 
 
-def _place(layer: bytes, path: bytes) -> bytes:
-    """Return where a path of `/` lies: below `root`, or below `host` where only that has its first name."""
-    inside = os.path.join(layer, b"root") + path
-    host = os.path.join(layer, b"host") + path
-    return host if not os.path.lexists(inside) and os.path.lexists(host) else inside
+def _place(layers: tuple[bytes, bytes], path: bytes) -> tuple[bytes, bytes]:
+    """Return where a path of `/` lies in both: below `host` where one has its first name there, else below `root`.
+
+    Not found out by looking whether it is there: what stands below `root` in its place may be a symlink to elsewhere.
+    """
+    name = path.split(b"/")[1]
+    is_host = any(os.path.lexists(os.path.join(layer, b"host", name)) for layer in layers)
+    one, other = (os.path.join(layer, b"host" if is_host else b"root") + path for layer in layers)
+    return one, other
 
 
 def _mode(place: bytes) -> int | None:
