@@ -7,6 +7,19 @@ from dataclasses import replace
 from tests.corpus.case import Case, Setting, script
 
 _NPROC = Setting(script('echo "$(nproc) workers"; test $(nproc) -ge 2'), processors=1)
+_WORKERS = Setting(
+    script(
+        """
+        import os, sys
+        workers = len(os.sched_getaffinity(0))
+        print(workers, "worker, of several processors" if os.cpu_count() > 1 else "worker")
+        sys.exit(workers < 2)
+        """,
+        step="shell: python3 -B",
+    ),
+    base="python",
+    processors=1,
+)
 _MEMORY = Setting(
     script(
         """
@@ -59,7 +72,14 @@ CASES = (
         "1 workers",
         replace(_NPROC, processors=None),
         accounts=("root", "user"),
-        awaits="a replay with as many processors as the run had",
+    ),
+    Case(
+        "affinity",
+        _WORKERS,
+        "exit status 1",
+        "1 worker, of several processors",
+        replace(_WORKERS, processors=None),
+        accounts=("root", "user"),
     ),
     Case(
         "out-of-memory",
