@@ -32,6 +32,12 @@ _PROGRESS = re.compile(
     r"|^[.\s\u2800-\u28ff]+$"  # dots and spinners
     r"|\bETA\b|\b(?:[Ww]aiting|[Ss]till running)\b"
 )
+_OUTCOME = re.compile(
+    r"[\W_]*(?:ok|pass(?:ed)?|success|(?P<bad>fail(?:ed|ure|s)?|error|not ok|ko|bad))[\W_]*"
+    r"|\s*(?:[✓✔]|(?P<cross>[✕✗✘✖×❌]))\s*",  # noqa: RUF001  # what test runners print
+    re.IGNORECASE,
+)
+"""a line of its own that says how something went, of which other lines speak"""
 _WORD_WITH_DIGIT = re.compile(r"\b[^\W\d]*+\d\w*")
 _LAST = 5
 _LOOP = 10
@@ -69,7 +75,12 @@ def gap(old: Sequence[str], new: Sequence[str]) -> Gap:
     last = {*_last(old), *_last(new)}
     gone, come = _without_progress(before - after, last), _without_progress(after - before, last)
     raw = frozenset(line for line, known in normal.items() if known in gone or known in come)
-    return Gap(gone, come, not raw and _is_in_order(old, new, normal), raw)
+    is_in_order = not raw and _is_in_order(old, new, normal)
+    if not is_in_order:
+        was_failed, now_failed = (Counter(_failures(lines, normal, {*gone, *come})) for lines in (old, new))
+        gone, come = gone + _endings(was_failed - now_failed), come + _endings(now_failed - was_failed)
+        raw |= gone.keys() | come.keys()
+    return Gap(gone, come, is_in_order, raw)
 
 
 def first_difference(old: Sequence[str], new: Sequence[str]) -> int | None:
@@ -161,6 +172,31 @@ def _counted(lines: Counter[str], normal: Mapping[str, str]) -> Counter[str]:
     for line, count in lines.items():
         counted[normal[line]] += count
     return counted
+
+
+def _failures(
+    lines: Sequence[str], normal: Mapping[str, str], apart: set[str]
+) -> Iterator[tuple[str, frozenset[tuple[str, int]]]]:
+    """Yield each line that says no more than that something has failed, with what it speaks of: the lines before it.
+
+    Those go back to the last line that says how something went; they may come in any order. `normal` as `_is_in_order`;
+    lines that are `apart` differ themselves.
+    """
+    told: Counter[str] = Counter()
+    for line in lines:
+        outcome = _OUTCOME.fullmatch(line)
+        if outcome is None:
+            known = normal.get(line, line)
+            if known not in apart and line.strip() and not _is_progress(line):
+                told[known] += 1
+            continue
+        if outcome["bad"] or outcome["cross"]:
+            yield line, frozenset(told.items())
+        told = Counter()
+
+
+def _endings(failures: Counter[tuple[str, frozenset[tuple[str, int]]]]) -> Counter[str]:
+    return Counter(line for line, _ in failures.elements())
 
 
 def _without_progress(lines: Counter[str], last: set[str]) -> Counter[str]:

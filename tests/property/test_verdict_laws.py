@@ -76,5 +76,8 @@ def test_another_ending_is_seen(lines: tuple[str, ...], code: int, signal: int) 
 
 @given(outputs, st.data())
 def test_order_is_nothing(lines: tuple[str, ...], data: st.DataObject) -> None:
+    assume("FAIL" not in lines)  # it would speak of other lines
     shuffled = data.draw(st.permutations(lines))
-    assert judge(failed(lines), failed(shuffled)).reason == "equal-output"
+    found = judge(failed(lines), failed(shuffled))
+    assume(found.reason != "other-cause")  # for that, only the last lines are looked at
+    assert found.reason == "equal-output"

@@ -315,6 +315,17 @@ def test_without_its_secrets_another_ending_is_as_it_is() -> None:
     assert verdict.reasons[-1] == "the step ran without its secrets: TOKEN"
 
 
+@pytest.mark.parametrize("failed", ["FAILED", "  not ok", "=> error!", "✗"])
+def test_another_test_that_failed_with_the_same_word(failed: str) -> None:
+    one = replace(FAILED, output=("run a", "log", failed, "run b", "log", "ok", "end"))
+    other = replace(FAILED, output=("run a", "log", "ok", "run b", "log", failed, "end"))
+    later = replace(FAILED, output=("run b", "log", "ok", "log", "run a", failed, "end"))
+    assert judge(one, other).kind == "different"
+    assert judge(one, other, [other, one]).kind == "different"
+    assert judge(one, later).kind == "same"
+    assert judge(replace(one, ended="pids"), replace(other, ended="pids")).kind == "same"
+
+
 @pytest.mark.parametrize("text", ["a", "1", "1,", "1.", "_", " ", ".", "9%", "a-", "x:"])
 def test_a_hostile_line_takes_linear_time(text: str) -> None:
     was, now = ((text * (2**16 // len(text)) + end, "last") for end in "ab")
