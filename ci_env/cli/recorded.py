@@ -25,7 +25,7 @@ from ci_env.execute.secrets import NO_SECRETS, Secrets
 from ci_env.execute.workbench import Workbench
 from ci_env.frozen import dataclass, replace
 from ci_env.plan.plan import Plan, SourceLayer
-from ci_env.ports import Runner
+from ci_env.ports import Machine, Runner
 from ci_env.store.caches import Caches
 from ci_env.store.runs import Runs
 from ci_env.store.steps import Steps
@@ -60,10 +60,12 @@ def run_recorded(
     is_caching: bool,
     capsule: CapsuleWish = ON_FAILURE,
     apart: Store | None = None,
+    machine: Machine | None = None,
 ) -> Record:
     """Execute the plan and record it; tell everything to `emit`. `context` is what a CI service says of the run.
 
-    With `apart`, that has the results of steps and the caches, and no other run will see them.
+    With `apart`, that has the results of steps and the caches, and no other run will see them. `machine` is what steps
+    are to find in place of this one.
     """
     began = time.monotonic()
     caches = opened.caches if apart is None else Caches(apart, opened.uses)
@@ -79,7 +81,7 @@ def run_recorded(
             run_id=record.run_id,
             runner=opened.runner,
             layers=opened.layers,
-            furnisher=Furnisher(work.plan, opened.layers, caches, work.secrets),
+            furnisher=Furnisher(work.plan, opened.layers, caches, work.secrets, machine),
             blobs=opened.blobs,
             steps=Steps(apart or opened.store),
             project=work.project,

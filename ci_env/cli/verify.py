@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from ci_env.cli.opened import Opened
     from ci_env.plan.plan import Plan
     from ci_env.plan.variation import Change
+    from ci_env.ports import Machine
     from ci_env.replay.contrast import Contrast
     from ci_env.replay.verify import Finding, Verified
 
@@ -68,9 +69,8 @@ def run(arguments: argparse.Namespace) -> int:
     )
     with interruptible() as interruption, opened() as everything:
         compiled = compile_request(request, everything, _tell, interruption)
-        changed = tuple(
-            change for change in changes(compiled.plan) if change.circumstance != "umask" or arguments.umask
-        )
+        in_plan = (change for change in changes(compiled.plan) if change.circumstance != "umask" or arguments.umask)
+        changed = (*in_plan, *_processors())
         records, verified = _verify(compiled, changed, everything, interruption)
         if arguments.json:
             _print_json(records, changed, verified)
@@ -86,7 +86,7 @@ def _verify(
     from ci_env.execute.sandbox import Furnisher
     from ci_env.plan.variation import vary
     from ci_env.replay.again import Stage
-    from ci_env.replay.verify import verify
+    from ci_env.replay.verify import machine_of, verify
     from ci_env.store.caches import Caches
     from ci_env.store.home import open_store
 
@@ -97,7 +97,7 @@ def _verify(
     _say("running under other circumstances")
     with _other_ids(opened) as under_others:
         plan = vary(compiled.plan, [change.circumstance for change in changed])
-        other = _run(compiled, plan, "other", under_others, interruption)
+        other = _run(compiled, plan, "other", under_others, interruption, machine_of(changed))
     caches = Caches(open_store(opened.scratch / "again"), opened.uses)
     furnisher = Furnisher(compiled.plan, opened.layers, caches, compiled.secrets)
     stage = Stage(opened.runner, opened.layers, furnisher, opened.blobs)
@@ -107,7 +107,23 @@ def _verify(
     return (usual, other), verified
 
 
-def _run(compiled: Compiled, plan: Plan, name: str, opened: Opened, interruption: Interruption) -> Record:
+def _processors() -> Iterator[Change]:
+    """Yield that there is one fewer, where there are several."""
+    from ci_env.plan.variation import Change
+
+    count = len(os.sched_getaffinity(0))
+    if count > 1:
+        yield Change("processors", str(count), str(count - 1))
+
+
+def _run(
+    compiled: Compiled,
+    plan: Plan,
+    name: str,
+    opened: Opened,
+    interruption: Interruption,
+    machine: Machine | None = None,
+) -> Record:
     """Run with no result of earlier runs, and none for later ones; caches begin empty."""
     from ci_env.cli.kept import CapsuleWish
     from ci_env.cli.recorded import Work, run_recorded
@@ -124,6 +140,7 @@ def _run(compiled: Compiled, plan: Plan, name: str, opened: Opened, interruption
         is_caching=False,
         capsule=CapsuleWish(when="never"),
         apart=open_store(opened.scratch / name),
+        machine=machine,
     )
     interruption.check()
     return record

@@ -11,7 +11,8 @@ from ci_env.plan import keys
 from ci_env.plan.chain import is_on_chain
 from ci_env.plan.plan import HOSTNAME, UMASK, Job, Plan, Step
 
-Circumstance = Literal["hostname", "umask", "locale", "time-zone"]
+Circumstance = Literal["hostname", "umask", "locale", "time-zone", "processors"]
+"""the last is none of a plan's"""
 CIRCUMSTANCES: tuple[Circumstance, ...] = ("hostname", "umask", "locale", "time-zone")
 OTHER_HOSTNAME = "elsewhere"
 OTHER_UMASK = 0o002

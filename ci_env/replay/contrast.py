@@ -78,6 +78,8 @@ def kind_of(contrasts: Sequence[Contrast], changed: Sequence[Change], *, began_s
     if first.at is None:
         return "unknown"
     for change in changed:
+        if change.circumstance == "processors":
+            continue  # a number of one digit says nothing
         names = (change.usual, change.other)
         pairs = zip(names, _sides(first), strict=True)
         if all(_covers(re.compile(re.escape(name.encode())), text, len(first.before)) for name, text in pairs):

@@ -14,6 +14,7 @@ from ci_env.execute.programs import layer_contrast
 from ci_env.execute.sandbox import Furnisher
 from ci_env.frozen import dataclass, replace
 from ci_env.plan.variation import Change, vary
+from ci_env.ports import Machine
 from ci_env.replay.again import Stage, recorded, run_again
 from ci_env.replay.choice import Chosen, steps_of
 from ci_env.replay.contrast import Contrast, Kind, contrasts_of, kind_of
@@ -86,7 +87,8 @@ def _kinds(
     if _result(same) == _result(recorded(stage, chosen)):
         found: list[Kind] = []
         for change in changed:
-            tell(f"{chosen.name}: running it again with another {change.circumstance}")
+            other = "other" if change.circumstance == "processors" else "another"
+            tell(f"{chosen.name}: running it again with {other} {change.circumstance}")
             if _result(_run(chosen, stage, (change,))) != _result(same):
                 found.append(change.circumstance)
         if found:
@@ -102,8 +104,14 @@ def _run(chosen: Chosen, stage: Stage, changed: Sequence[Change]) -> Outcome:
     plan = vary(stage.furnisher.plan, [change.circumstance for change in changed])
     job = next(job for job in plan.jobs if job.name == chosen.job.name)
     step = next(step for step in job.steps if step.name == chosen.step.name)
-    furnisher: Furnisher = replace(stage.furnisher, plan=plan)
+    furnisher: Furnisher = replace(stage.furnisher, plan=plan, machine=machine_of(changed))
     return run_again(replace(stage, furnisher=furnisher), [replace(chosen, job=job, step=step)], lambda _: None)
+
+
+def machine_of(changed: Sequence[Change]) -> Machine | None:
+    """Return the machine that steps are to find where the processors are changed; None: this one."""
+    others = [int(change.other) for change in changed if change.circumstance == "processors"]
+    return Machine(others[0], others[0], memory_bytes=0) if others else None
 
 
 def _result(outcome: Outcome) -> tuple[object, ...]:
