@@ -23,7 +23,8 @@ def _lines(record: Record, capsule: Capsule) -> Iterator[str]:
     ran = tuple(_ran(record))
     hosts = [job.name for job in record.plan.jobs if job.image.host is not None]
     if hosts:
-        yield f"`image: host` of {_listed(hosts)}: the operating system of the machine that it ran on; on another, a replay cannot tell"
+        system = "the operating system of the machine that it ran on; on another, a replay cannot tell"
+        yield f"`image: host` of {_listed(hosts)}: {system}"
     networked = [f"{job.name}/{step.name}" for job, step in ran if step.network != "none"]
     if networked:
         yield f"what came over the network in {_listed(networked)}"

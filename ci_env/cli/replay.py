@@ -105,7 +105,8 @@ def run(arguments: argparse.Namespace) -> int:
         secrets = _secrets(arguments, record, steps, is_capsule=sourced.is_capsule)
         machine = machine_of(record.host)
         furnisher = Furnisher(record.plan, everything.layers, everything.caches, secrets, machine)
-        stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs)
+        host = None if steps[-1].job.image.host is None else everything.factory.host_fingerprint()
+        stage = Stage(everything.runner, everything.layers, furnisher, everything.blobs, host)
         edit = None if arguments.edit is None else _edit(arguments.edit, record, steps, stage)
         if arguments.shell:
             return _shell(stage, record, steps[-1], edit, after=arguments.after)
@@ -273,12 +274,9 @@ def _remarks(record: Record, steps: Sequence[Chosen], opened: Opened) -> tuple[s
     measures = opened.runner.measures()
     here = describe(opened.store.root, user=record.host.user, measures=measures)
     remarks = unlike(record.host, here, holds_memory=any(name.endswith("-memory") for name in measures))
-    job, then = steps[0].job, steps[0].job.image.host
+    job = steps[0].job
     if job.services and steps[0].step != job.steps[0]:
-        services = "services began as their images have them: what earlier steps did to them is not kept"
-        remarks = (services, *remarks)
-    if then is not None and then != opened.factory.host_fingerprint():
-        return ("`image: host` is not what it was: this machine's operating system has changed since", *remarks)
+        return ("services began as their images have them: what earlier steps did to them is not kept", *remarks)
     return remarks
 
 

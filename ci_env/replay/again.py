@@ -41,6 +41,8 @@ class Stage:
     layers: Layers
     furnisher: Furnisher
     blobs: Blobs
+    host: Digest | None = None
+    """fingerprint of this machine's operating system; None where no step has it beneath"""
 
 
 def run_again(
@@ -138,6 +140,7 @@ def _outcome(stage: Stage, chosen: Chosen, ran: _Ran) -> Outcome:
         failed=reports.failed,
         remarks=reports.remarks,
         lacking=stage.furnisher.secrets.lacking(chosen.step.secrets),
+        is_on_other_host=chosen.job.image.host != stage.host,
     )
 
 

@@ -94,7 +94,7 @@ def _together(verdicts: tuple[Verdict, ...], failed: int, interval: tuple[float,
     low, high = interval
     rate = f"{failed} of {len(verdicts)} replays failed ({low:.1%} to {high:.1%} of all would, at {CONFIDENCE:.0%})"
     kinds = dict.fromkeys(verdict.kind for verdict in verdicts)
-    if 0 < failed < len(verdicts):
+    if 0 < failed < len(verdicts) and set(kinds) != {"cannot-tell"}:
         return Verdict("flaky", success=False, reasons=(rate, *_lines(verdicts)), reason="some-passed")
     if len(kinds) == 1:
         first = verdicts[0]

@@ -36,6 +36,7 @@ Reason = Literal[
     "no-recorded-output",  # cannot tell
     "no-replay-output",  # cannot tell
     "cut-elsewhere",  # cannot tell: ended at a limit, at quite another point of the same output
+    "other-host",  # cannot tell: `image: host` is another operating system here
     "incomplete-state",  # cannot tell: what the step saw could not be brought back in full
     "some-passed",  # flaky
     "some-differed",  # different: of several replays, none passed, but they did not fail alike
@@ -67,6 +68,8 @@ class Outcome:
     """names of secrets that it should have had"""
     instead: str | None = None
     """a step before this one, of which all else is told: it ended the replay; None: this one"""
+    is_on_other_host: bool = False
+    """the operating system of the machine was beneath it, and is not the recorded one"""
 
     @property
     def cause(self) -> Cause:
@@ -114,7 +117,17 @@ def judge(old: Outcome, new: Outcome, others: Sequence[Outcome] = ()) -> Verdict
     if found.kind == "same" and old.tree and new.tree and old.tree != new.tree:
         found = replace(found, reasons=(*found.reasons, "the files that it left differ"))
     found = replace(found, reasons=(*found.reasons, *dict.fromkeys((*old.remarks, *new.remarks))))
-    return _without_secrets(found, new.lacking) if new.lacking else found
+    if new.lacking:
+        found = _without_secrets(found, new.lacking)
+    return _on_other_host(found) if new.is_on_other_host else found
+
+
+def _on_other_host(found: Verdict) -> Verdict:
+    """Return what can be said of a replay on another operating system: whatever it does may come of that."""
+    words = "`image: host` is another operating system here than then"
+    if found.kind == "cannot-tell":
+        return replace(found, reasons=(*found.reasons, words))
+    return replace(found, kind="cannot-tell", reasons=(words, *found.reasons), reason="other-host")
 
 
 def _without_secrets(found: Verdict, names: tuple[str, ...]) -> Verdict:

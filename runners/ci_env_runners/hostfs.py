@@ -23,6 +23,7 @@ OVERLAID = ("usr", "etc", "opt", "bin", "sbin", "lib", "lib32", "lib64", "libx32
 SHOWN = ("nix", "gnu", "var/lib/dpkg", "var/lib/rpm", "var/lib/apk")
 """read-only: whole systems that lie elsewhere, and what the package managers know"""
 _PACKAGES = ("var/lib/dpkg/status", "var/lib/rpm/rpmdb.sqlite", "var/lib/rpm/Packages", "lib/apk/db/installed")
+_FOR_ALL = stat.S_IROTH | stat.S_IXOTH
 _DEPTH = {"usr": 1, "usr/local": 3, "usr/lib": 1, "etc": 3, "opt": 2}
 """how deep the fingerprint looks; elsewhere at the directory itself"""
 
@@ -74,10 +75,14 @@ def fingerprint(root: str = "") -> Digest:
 
 
 def _walk(path: str, depth: int) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield `path` and the directories below it, down to `depth`; what may not be read is as if it were empty."""
+    """Yield `path` and the directories below it, down to `depth`, but not below those that some may not read.
+
+    What is in them no step sees, whoever runs it, and a fingerprint must not depend on who takes it.
+    """
     try:
-        yield path, os.lstat(path)
-        if not depth or os.path.islink(path):
+        found = os.lstat(path)
+        yield path, found
+        if not depth or not stat.S_ISDIR(found.st_mode) or found.st_mode & _FOR_ALL != _FOR_ALL:
             return
         with os.scandir(path) as entries:
             names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))

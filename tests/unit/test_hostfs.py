@@ -65,3 +65,18 @@ def test_a_machine_with_nothing_has_one_too(tmp_path: Path) -> None:
 
 def test_this_machines_own_is_the_same_twice() -> None:
     assert fingerprint() == fingerprint()
+
+
+def test_what_only_some_may_read_does_not_count(system: Path) -> None:
+    """No step sees it, and the fingerprint would depend on who takes it."""
+    keys = system / "etc/private/keys"
+    keys.mkdir(parents=True)
+    os.utime(keys, (1, 1))
+    before = fingerprint(str(system))
+    (keys / "one").touch()
+    assert fingerprint(str(system)) != before
+    keys.parent.chmod(0o710)
+    os.utime(keys, (1, 1))
+    before = fingerprint(str(system))
+    (keys / "other").touch()
+    assert fingerprint(str(system)) == before
