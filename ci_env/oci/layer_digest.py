@@ -10,10 +10,14 @@ import hashlib
 import os
 import stat
 import sys
-from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _hashlib import HASH
 
 _PIECE = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS = (b"root", b"host")
 _OPAQUE = "user.overlay.opaque"
 
@@ -21,38 +25,76 @@ _OPAQUE = "user.overlay.opaque"
 def digest(directory: bytes) -> str:
     """Return `sha256:HEX` of all that a step left in the layer `directory`, not of what the store keeps there."""
     whole = hashlib.sha256()
-    for path, found in _walk([os.path.join(directory, name) for name in _PARTS]):
-        facts = b"%o %d %d %d " % (found.st_mode, found.st_uid, found.st_gid, found.st_rdev)
-        whole.update(facts + hashlib.sha256(os.path.relpath(path, directory)).digest() + _content(path, found))
+    for part in reversed(_PARTS):
+        path = os.path.join(directory, part)
+        if os.path.lexists(path):
+            _add(whole, path, hashlib.sha256(part))
+            if stat.S_ISDIR(os.lstat(path).st_mode):
+                _add_below(whole, os.open(path, _OPEN_DIRECTORY), hashlib.sha256(part))
     return f"sha256:{whole.hexdigest()}"
 
 
-def _walk(tops: list[bytes]) -> Iterator[tuple[bytes, os.stat_result]]:
-    pending = [top for top in tops if os.path.lexists(top)]
-    while pending:
-        path = pending.pop()
-        found = os.lstat(path)
-        yield path, found
-        if stat.S_ISDIR(found.st_mode):
-            pending.extend(sorted((os.path.join(path, name) for name in os.listdir(path)), reverse=True))
+def _add_below(whole: HASH, directory: int, path: HASH) -> None:
+    """Add what is in a directory, of any depth: a step can go deeper than a path can be long. Closes `directory`."""
+    waiting = [(path, _names(directory))]
+    try:
+        while waiting:
+            path, names = waiting[-1]
+            if not names:
+                waiting.pop()
+                directory = _moved(directory, b"..") if waiting else directory
+                continue
+            name = names.pop()
+            below = path.copy()
+            below.update(b"/" + name)
+            found = _add(whole, name, below, directory)
+            if stat.S_ISDIR(found.st_mode):
+                directory = _moved(directory, name)
+                waiting.append((below, _names(directory)))
+    finally:
+        os.close(directory)
 
 
-def _content(path: bytes, found: os.stat_result) -> bytes:
+def _moved(directory: int, name: bytes) -> int:
+    """Return another directory in the place of this one, which is closed."""
+    other = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+    os.close(directory)
+    return other
+
+
+def _names(directory: int) -> list[bytes]:
+    """Return the names in a directory, the first one last."""
+    return sorted(map(os.fsencode, os.listdir(directory)), reverse=True)
+
+
+def _add(whole: HASH, name: bytes, path: HASH, directory: int | None = None) -> os.stat_result:
+    """Add one file, `path` the digest of its path."""
+    found = os.stat(name, dir_fd=directory, follow_symlinks=False)
+    whole.update(b"%o %d %d %d " % (found.st_mode, found.st_uid, found.st_gid, found.st_rdev))
+    whole.update(path.digest() + _content(name, found, directory))
+    return found
+
+
+def _content(name: bytes, found: os.stat_result, directory: int | None) -> bytes:
     digest = hashlib.sha256()
     if stat.S_ISLNK(found.st_mode):
-        digest.update(os.readlink(path))
+        digest.update(os.readlink(name, dir_fd=directory))
     elif stat.S_ISDIR(found.st_mode):
-        digest.update(b"opaque" if _is_opaque(path) else b"")
+        digest.update(b"opaque" if _is_opaque(name, directory) else b"")
     elif stat.S_ISREG(found.st_mode):
-        with open(path, "rb", buffering=0, opener=lambda name, _: os.open(name, _OPEN)) as file:
+        with open(os.open(name, _OPEN, dir_fd=directory), "rb", buffering=0) as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
     return digest.digest()
 
 
-def _is_opaque(path: bytes) -> bool:
+def _is_opaque(name: bytes, directory: int | None) -> bool:
     try:
-        return os.getxattr(path, _OPAQUE, follow_symlinks=False) == b"y"
+        opened = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
+        try:
+            return os.getxattr(opened, _OPAQUE) == b"y"
+        finally:
+            os.close(opened)
     except OSError:
         return False
 
@@ -61,4 +103,4 @@ if __name__ == "__main__":
     try:
         print(digest(os.fsencode(sys.argv[1])))  # noqa: T201  # a program's answer
     except OSError as error:
-        sys.exit(f"{error.filename}: {error.strerror}")
+        sys.exit(f"{os.fsdecode(error.filename or '')}: {error.strerror}")
