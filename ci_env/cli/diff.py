@@ -131,10 +131,6 @@ def _apart(old: str | None, new: str | None) -> tuple[str | None, str | None]:
     return (old, new) if same <= _CONTEXT else (f"…{old[same:]}", f"…{new[same:]}")
 
 
-def _name(item: Item) -> str:
-    return item.name if item.old or item.new else f"{item.how:8} {item.name}"
-
-
 def _note(difference: Difference) -> str:
     places = difference.where
     more = f" and {len(places) - _PLACES} more" if len(places) > _PLACES else ""

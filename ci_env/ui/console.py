@@ -22,8 +22,8 @@ _FRAMES_PER_S = 10
 _WIDEST = 100
 """beyond it, durations would stand too far from what they belong to"""
 _ECHO = len("^C")
-"""room for what the terminal itself shows at the end of the last line: on a line of its own, it would keep the first row
-of the drawing from being erased"""
+"""room for what the terminal itself shows at the end of the last line: on a line of its own, it would keep the first
+row of the drawing from being erased"""
 _STYLES: Mapping[Style, str] = {
     "plain": "",
     "strong": "bold",

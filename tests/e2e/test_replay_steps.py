@@ -129,7 +129,10 @@ def test_edited_sources_from_an_earlier_step_on(ci_env: Callable[[Who], CiEnv]) 
     build:
       steps:
         - {name: copy, inputs: [src/], run: "cp src/answer copied; rm src/gone; chown -R 7:7 .; ls src"}
-        - {name: test, inputs: [src/], user: "7:7", run: "echo writable >src/mine; ls src; cat copied; grep -q 42 copied"}
+        - name: test
+          inputs: [src/]
+          user: "7:7"
+          run: echo writable >src/mine; ls src; cat copied; grep -q 42 copied
     """
     made = project(ci_env("user"), copies, files=FILES)
     made.run(code=1)
