@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ci_env.capsule.record import Record
     from ci_env.cli.opened import Opened
-    from ci_env.replay.difference import Comparison, Difference, Item
+    from ci_env.replay.difference import Comparison, Difference
     from ci_env.ui.comparison import Row
 
 EXIT_DIFFERENT = 1
