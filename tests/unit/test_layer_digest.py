@@ -29,6 +29,11 @@ def test_is_of_what_is_there(tmp_path: Path) -> None:
     assert digest(os.fsencode(one)) == digest(os.fsencode(other))
 
 
+def linked(path: Path, target: str) -> Path:
+    path.symlink_to(target)
+    return path
+
+
 Change = Callable[[Path], object]
 CHANGES: tuple[Change, ...] = (
     lambda layer: (layer / "root/etc/file").write_text("two"),
@@ -36,7 +41,7 @@ CHANGES: tuple[Change, ...] = (
     lambda layer: (layer / "root/etc/file").rename(layer / "root/etc/elif"),
     lambda layer: (layer / "root/etc/deep/file").rename(layer / "root/empty/file"),
     lambda layer: (layer / "host/usr/file").unlink(),
-    lambda layer: (layer / "root/link").unlink() or (layer / "root/link").symlink_to("etd"),
+    lambda layer: linked(layer / "root/other", "etd").rename(layer / "root/link"),
     lambda layer: (layer / "root/empty").rename(layer / "root/etc/empty"),
     lambda layer: os.setxattr(layer / "root/empty", "user.overlay.opaque", b"y"),
     lambda layer: os.mkfifo(layer / "root/fifo"),
