@@ -38,7 +38,7 @@ def main(names: Sequence[str]) -> int:
 
 def _tell(score: Score) -> Score:
     case = score.case
-    print(f"{case.name:24} {score.verdict:32} twin: {score.twin:28} {score.seconds:5.1f} s", flush=True)
+    print(f"{case.name:28} {score.verdict:32} twin: {score.twin:28} {score.seconds:5.1f} s", flush=True)
     if score.trouble:
         print(f"  wrong: {score.trouble}", flush=True)
     return score
