@@ -239,8 +239,23 @@ def _drop(stream: IO[str]) -> None:
     os.close(nowhere)
 
 
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 def _prepare_streams() -> None:
-    """Make stdout take any text, such as the name of a file that is not UTF-8; and be there, though it was closed."""
+    """Make stdout take any text, such as the name of a file that is not UTF-8; and be there, though it was closed.
+
+    The descriptors of closed streams are taken, or what is opened next would be 1 or 2, and be written to as such.
+    """
+    for descriptor in range(3):
+        if not _is_open(descriptor):
+            nothing = os.open(os.devnull, os.O_RDWR)  # the lowest number that is free
+            os.set_inheritable(nothing, True)
     if sys.stdout is None or sys.stderr is None:
         nowhere = open(os.devnull, "w")  # noqa: SIM115  # until the process ends
         sys.stdout = sys.stdout or nowhere

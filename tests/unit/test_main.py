@@ -176,3 +176,14 @@ def test_full_disk_behind_stdout_is_told_once() -> None:
 def test_closed_streams_are_no_danger() -> None:
     done = subprocess.run(["sh", "-c", 'exec "$0" -c "$1" schema >&- 2>&-', sys.executable, CI_ENV], check=False)
     assert done.returncode == 0
+
+
+def test_nothing_else_gets_the_numbers_of_closed_streams(tmp_path: Path) -> None:
+    """Or what is written to stdout, as by what passes on the output of `ci-env exec`, would land in some file."""
+    trial = f"""
+with open({str(tmp_path / "said")!r}, "w") as file:
+    file.write(str([os.path.realpath(f"/proc/self/fd/{{number}}") for number in range(3)]))
+"""
+    argv = ["sh", "-c", 'exec "$0" -c "$1" <&- >&- 2>&-', sys.executable, TRIAL]
+    subprocess.run(argv, env=os.environ | {"TRIAL": trial}, check=True, timeout=60)
+    assert (tmp_path / "said").read_text() == str(["/dev/null"] * 3)
