@@ -186,7 +186,7 @@ class NamespaceRunner:
 
         running = self._running.get(sandbox.rootfs.upper)
         if running is None:
-            raise ConfigError("the step has ended meanwhile", hint="`ci-env ps` shows what runs")
+            raise ConfigError("its step is about to begin, or has just ended", hint="try again")
         ours, theirs = socket.socketpair()
         with theirs, order(visit) as descriptor, suppress(OSError):  # it ends just now: who attends is told
             running.admit(theirs, descriptor)

@@ -197,7 +197,7 @@ def test_before_there_is_a_step_it_waits(place: Place, nap: str) -> None:
 def test_after_the_step_there_is_nothing_to_join(place: Place) -> None:
     sandbox = place.sandbox("true")
     place.execute(sandbox)
-    with pytest.raises(ConfigError, match="has ended"):
+    with pytest.raises(ConfigError, match="has just ended"):
         place.runner.join(sandbox, Visit(("true",), {}, None, None, has_terminal=False))
 
 
