@@ -18,6 +18,7 @@ from ci_env.execute.log import StepLog
 from ci_env.execute.programs import collect, layer_digest
 from ci_env.execute.sandbox import Furnisher
 from ci_env.frozen import dataclass, replace
+from ci_env.pipeline.model import NO_LIMITS
 from ci_env.ports import Bind, Exit, Runner, Sandbox
 from ci_env.replay.choice import Chosen
 from ci_env.replay.reports import NONE, Reports, read_reports
@@ -141,6 +142,7 @@ def _outcome(stage: Stage, chosen: Chosen, ran: _Ran) -> Outcome:
         remarks=reports.remarks,
         lacking=stage.furnisher.secrets.lacking(chosen.step.secrets),
         is_on_other_host=chosen.job.image.host != stage.host,
+        weakness=None if chosen.step.limits == NO_LIMITS else stage.runner.weakness(chosen.step.limits),
     )
 
 

@@ -37,12 +37,14 @@ Reason = Literal[
     "no-replay-output",  # cannot tell
     "cut-elsewhere",  # cannot tell: ended at a limit, at quite another point of the same output
     "other-host",  # cannot tell: `image: host` is another operating system here
+    "weaker-limits",  # cannot tell: the limit that was reached then does not hold here
     "incomplete-state",  # cannot tell: what the step saw could not be brought back in full
     "some-passed",  # flaky
     "some-differed",  # different: of several replays, none passed, but they did not fail alike
 ]
 
 _EXIT_CODES: dict[Kind, int] = {"same": 0, "different": 6, "passes": 7, "cannot-tell": 8}
+_HELD_BY_GROUPS: tuple[Ended, ...] = ("oom", "pids")
 _QUOTED = 200
 _LISTED = 5
 _CAUSES: dict[Cause, str] = {"missing-command": "missing command", "network": "network"}
@@ -70,6 +72,8 @@ class Outcome:
     """a step before this one, of which all else is told: it ended the replay; None: this one"""
     is_on_other_host: bool = False
     """the operating system of the machine was beneath it, and is not the recorded one"""
+    weakness: str | None = None
+    """which of its limits do not hold as they should, in words; None: all do"""
 
     @property
     def cause(self) -> Cause:
@@ -119,6 +123,8 @@ def judge(old: Outcome, new: Outcome, others: Sequence[Outcome] = ()) -> Verdict
     found = replace(found, reasons=(*found.reasons, *dict.fromkeys((*old.remarks, *new.remarks))))
     if new.lacking:
         found = _without_secrets(found, new.lacking)
+    if new.weakness:
+        found = _with_weaker_limits(found, old, new.weakness)
     return _on_other_host(found) if new.is_on_other_host else found
 
 
@@ -128,6 +134,13 @@ def _on_other_host(found: Verdict) -> Verdict:
     if found.kind == "cannot-tell":
         return replace(found, reasons=(*found.reasons, words))
     return replace(found, kind="cannot-tell", reasons=(words, *found.reasons), reason="other-host")
+
+
+def _with_weaker_limits(found: Verdict, old: Outcome, weakness: str) -> Verdict:
+    """Return what can be said where limits do not hold: of what ended at one, only that it did so again."""
+    if old.ended not in _HELD_BY_GROUPS or found.kind not in ("different", "passes"):
+        return replace(found, reasons=(*found.reasons, weakness))
+    return replace(found, kind="cannot-tell", reasons=(weakness, *found.reasons), reason="weaker-limits")
 
 
 def _without_secrets(found: Verdict, names: tuple[str, ...]) -> Verdict:
