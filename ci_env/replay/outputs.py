@@ -25,13 +25,17 @@ _TELLS = re.compile(
     r"|[\w)/-]\.\w+:\d|\bline \d|^\s*(?:E\s|[-+?>^~|])|[!=]==?",
     re.IGNORECASE,
 )
+# Only what has the shape of a meter: `TOTAL 90%` and `5 MB/s` are results. What changes by itself a replay more tells.
 _PROGRESS = re.compile(
-    r"(?<![\w.])\d{1,3}(?:\.\d+)?\ ?%"  # a share
-    r"|(?<![\w.,])\d[\d.,]*+\ ?[kKMG]?i?B/s\b"  # a rate
+    r"^\s*+(?:\[\s*+)?\d{1,3}(?:\.\d+)?\ ?%"  # begins with a share
+    r"|\d\ ?%\ \(\d+/\d+\)"  # git's share
+    r"|^(?=.*[=#>━█▏▎▍▌▋▊▉╸╺-]{3}).*(?:\d\ ?%|B/s\b)"  # a bar
+    r"|^Fetched\ .*B/s\)$"  # apt's summary
     r"|^\s*\[\s*\d+/\d+\]\s"  # ninja
     r"|^[.\s\u2800-\u28ff]+$"  # dots and spinners
-    r"|\bETA\b|\b(?:[Ww]aiting|[Ss]till running)\b"
+    r"|\bETA\b|\b[Ss]till running\b"
 )
+_WAITING = re.compile(r"\bwaiting\b", re.IGNORECASE)
 _OUTCOME = re.compile(
     r"[\W_]*(?:ok|pass(?:ed)?|success|(?P<bad>fail(?:ed|ure|s)?|error|not ok|ko|bad))[\W_]*"
     r"|\s*(?:[✓✔]|(?P<cross>[✕✗✘✖×❌]))\s*",  # noqa: RUF001  # what test runners print
@@ -73,7 +77,8 @@ def gap(old: Sequence[str], new: Sequence[str]) -> Gap:
     normal = dict(_normalised({*(was - now), *(now - was)}))
     before, after = (_counted(lines, normal) for lines in (was - now, now - was))
     last = {*_last(old), *_last(new)}
-    gone, come = _without_progress(before - after, last), _without_progress(after - before, last)
+    waited = {normal[line] for line in normal if line in was and line in now and _WAITING.search(line)}
+    gone, come = (_without_progress(lines, last, waited) for lines in (before - after, after - before))
     raw = frozenset(line for line, known in normal.items() if known in gone or known in come)
     is_in_order = not raw and _is_in_order(old, new, normal)
     if not is_in_order:
@@ -199,8 +204,9 @@ def _endings(failures: Counter[tuple[str, frozenset[tuple[str, int]]]]) -> Count
     return Counter(line for line, _ in failures.elements())
 
 
-def _without_progress(lines: Counter[str], last: set[str]) -> Counter[str]:
-    kept = (line for line in lines if line.strip() and (line in last or not _is_progress(line)))
+def _without_progress(lines: Counter[str], last: set[str], waited: set[str]) -> Counter[str]:
+    """Leave out meters, and how often something was `waited` for, but for what is among the `last` lines."""
+    kept = (line for line in lines if line.strip() and (line in last or not (_is_progress(line) or line in waited)))
     return Counter({line: lines[line] for line in kept})
 
 

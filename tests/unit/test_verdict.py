@@ -237,6 +237,10 @@ def test_numbers_alone_are_explained_only_as_far_as_they_change() -> None:
         (["[1/4] cc a.o", "[2/4] cc b.o", *"abcde"], ["[1/4] cc b.o", "[2/4] cc a.o", *"abcde"], "same"),
         (["Fetched 12 MB (9,123 kB/s)", *"abcde"], ["Fetched 12 MB (17 kB/s)", *"abcde"], "same"),
         (["waiting for db", "waiting for db", *"abcde"], ["waiting for db", *"abcde"], "same"),
+        (["waiting for db1", *"abcde"], ["waiting for db2", *"abcde"], "different"),
+        (["TOTAL 120 8 90%", *"abcde"], ["TOTAL 120 70 40%", *"abcde"], "different"),
+        (["throughput 5 MB/s", *"abcde"], ["throughput 500 MB/s", *"abcde"], "different"),
+        (["  ━━━━━━ 1.2/3.4 MB 5.0 MB/s", *"abcde"], ["  ━━━ 0.2/3.4 MB 9.0 MB/s", *"abcde"], "same"),
         (["......", "", *"abcde"], [".....", *"abcde"], "same"),
         (["45% of it", "a"], ["33% of it", "a"], "different"),  # among the last lines
         (["coverage 45% not reached", *"abcde"], ["coverage 33% not reached", *"abcde"], "different"),
@@ -326,7 +330,7 @@ def test_another_test_that_failed_with_the_same_word(failed: str) -> None:
     assert judge(replace(one, ended="pids"), replace(other, ended="pids")).kind == "same"
 
 
-@pytest.mark.parametrize("text", ["a", "1", "1,", "1.", "_", " ", ".", "9%", "a-", "x:"])
+@pytest.mark.parametrize("text", ["a", "1", "1,", "1.", "_", " ", ".", "9%", "a-", "x:", "=", "9% ("])
 def test_a_hostile_line_takes_linear_time(text: str) -> None:
     was, now = ((text * (2**16 // len(text)) + end, "last") for end in "ab")
     began = time.process_time()
