@@ -18,13 +18,19 @@ _LOCK = ".lock"
 def scratch(store: Store, run_id: str, remove: Callable[[Path], None]) -> Generator[Path]:
     """Give a directory in the store; `remove` removes it when the block ends, or `reap` after a crash."""
     directory = store.tmp / run_id
-    with exclusive(_lock_of(directory), wait=True):
-        try:
-            with explained("make", directory):
-                directory.mkdir(mode=0o700)
-            yield directory
-        finally:
-            _remove(directory, remove)
+    has_begun = False
+    try:
+        with exclusive(_lock_of(directory), wait=True):
+            try:
+                has_begun = True
+                with explained("make", directory):
+                    directory.mkdir(mode=0o700)
+                yield directory
+            finally:
+                _remove(directory, remove)
+    finally:
+        if not has_begun:  # interrupted while the lock was being made, which nobody else knows
+            _lock_of(directory).unlink(missing_ok=True)
 
 
 def reap(store: Store, discard: Callable[[Path], None]) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from ci_env.ports import Machine, Sandbox
-from ci_env_runners.cgroup_home import find_homes
 from tests.sandboxes import Place
 
 HERE = len(os.sched_getaffinity(0))
@@ -59,9 +58,8 @@ def test_nothing_is_changed_unless_asked_for(place: Place) -> None:
     assert place.execute(place.sandbox("nproc")).lines() == [str(HERE)]
 
 
+@pytest.mark.groups
 def test_less_memory(place: Place) -> None:
-    if not any("memory" in home.controllers for home in find_homes()):
-        pytest.skip("needs a control group for memory")
     greedy = ["/usr/bin/python3", "-I", "-c", "print('begun', flush=True); x = b'x' * (200 << 20); print('had')"]
     ran = place.execute(like(place.sandbox(greedy), Machine(1, 1, 64 << 20)))
     assert (ran.exit.reason, ran.lines()) == ("oom", ["begun"])
