@@ -142,7 +142,7 @@ def test_after_it_was_killed(actor: CiEnv) -> None:
     _await(lambda: any((actor.store / "caches").glob("*/it")))
     os.killpg(started.pid, signal.SIGKILL)
     started.communicate(timeout=20)
-    _await(lambda: not [left for left in leftovers(actor) if "process" in left])
+    _await(lambda: not [left for left in leftovers(actor) if left.startswith("process ")])
     assert list((actor.store / "tmp").iterdir())
     (run_line,) = made.call("runs", "ls").out.splitlines()
     assert "interrupted" in run_line

@@ -115,8 +115,9 @@ def test_cancelled_it_ends_too(place: Place, monkeypatch: pytest.MonkeyPatch, na
     threading.Timer(0.5, place.runner.cancel, kwargs={"now": now}).start()
     began = time.monotonic()
     with pytest.raises(Interrupted):
-        place.runner.as_owner(["sh", "-c", f"trap '' TERM INT HUP; {nap}; {nap}"])
+        place.runner.as_owner(["sh", "-c", f"trap '' TERM INT HUP; exec {nap}"])
     assert (0.4 if now else 1.4) < time.monotonic() - began < 4
+    wait_until(lambda: not running(nap))
     assert place.runner.as_owner(["true"]) == 0  # what tidies up afterwards is not ended
 
 
