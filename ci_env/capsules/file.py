@@ -169,6 +169,8 @@ class CapsuleFile:
         left = member.size
         whole = member.size + len(padding(member.size))
         for piece in self._plain(member.start, member.length, whole):
+            if piece[left:].strip(b"\0"):
+                raise self._not_one("something is hidden behind a part of it")
             yield piece[:left]
             left -= min(left, len(piece))
 

@@ -6,6 +6,8 @@ import json
 import os
 import re
 
+from backports import zstd
+
 from tests.installed import CiEnv
 from tests.project import Project, project
 
@@ -92,8 +94,21 @@ def test_shown(actor: CiEnv) -> None:
     assert made.call("capsule", "verify", path).code == 0
 
 
-_FLIPPED = 3
-"""the number of the capsule below that is as long as it should be"""
+def damaged(content: bytes) -> bytes:
+    """Return a capsule with one bit changed: 400 bytes before its end, where the manifest is, which everything reads.
+
+    Or as near before that as it makes a difference: zstd has bits that mean nothing.
+    """
+    whole = zstd.decompress(content)
+    flips = (content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :] for at in range(len(content) - 400, 0, -1))
+    return next(changed for changed in flips if plain(changed) != whole)
+
+
+def plain(content: bytes) -> bytes | None:
+    try:
+        return zstd.decompress(content)
+    except zstd.ZstdError:
+        return None
 
 
 def test_damaged(actor: CiEnv) -> None:
@@ -101,22 +116,19 @@ def test_damaged(actor: CiEnv) -> None:
     made.run(code=1)
     assert made.call("capsule", "pack", "-o", "good.cienv").code == 0
     content = (made.root / "good.cienv").read_bytes()
-    middle = len(content) // 2
     before = sorted(os.listdir(actor.store / "layers"))
     for number, (bad, codes) in enumerate(
         (
             (content[: len(content) // 2], (2,)),
             (content + b"x", (2,)),
             (b"", (2,)),
-            (content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :], (2, 5)),
+            (damaged(content), (2, 5)),
         )
     ):
         (made.root / f"bad{number}.cienv").write_bytes(bad)
         for words in (("replay",), ("capsule", "verify"), ("capsule", "show")):
             called = made.call(*words, f"bad{number}.cienv")
-            if words == ("replay",):  # it reads no layer that the store has
-                assert called.code in (codes if number < _FLIPPED else (0, *codes)), (number, words, called)
-            elif words != ("capsule", "show"):
+            if words != ("capsule", "show"):
                 assert called.code in codes, (number, words, called)
     assert sorted(os.listdir(actor.store / "layers")) == before
     assert made.call("replay", "none.cienv").code == 2

@@ -377,6 +377,13 @@ def test_files_that_are_no_capsules(kind: str, other: Desk, tmp_path: Path) -> N
     refused(path, other)
 
 
+def test_nothing_is_hidden_behind_a_part(tmp_path: Path) -> None:
+    path = tmp_path / "padded.cienv"
+    path.write_bytes(archive((BLOB, 1, b"x" + bytes(510) + b"y")))
+    with CapsuleFile(path) as file, pytest.raises(ConfigError, match="something is hidden behind a part of it"):
+        file.check()
+
+
 @pytest.mark.parametrize("kind", ["fifo", "directory", "link to nothing", "device"])
 @pytest.mark.timeout(10)
 def test_what_is_no_file(kind: str, other: Desk, tmp_path: Path) -> None:
