@@ -20,6 +20,7 @@ from ci_env.oci.pack import pack
 from ci_env.oci.packing import packed
 from ci_env.oci.tar import Archive, Entry
 from ci_env.oci.verify import read_all
+from tests.deep_directory import deep
 from tests.layer_directory import as_caller
 from tests.layer_stack import Node, Stack
 from tests.oci_builder import d, f, hard, link, opaque, wh
@@ -165,23 +166,10 @@ def test_times_and_owners_that_headers_cannot_hold(layer: Path) -> None:
 
 
 def test_deep_directories(layer: Path) -> None:
-    at = os.open(layer / "root", os.O_RDONLY)
-    for _ in range(2000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    found = archive_of(layer)
-    assert len(entries(found)) == 2001
-    for _ in range(100):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
-    with pytest.raises(ConfigError, match="longer than 4096"):
+    with deep(layer / "root", 2000):
+        assert len(entries(archive_of(layer))) == 2001
+    with deep(layer / "root", 2100), pytest.raises(ConfigError, match="longer than 4096"):
         archive_of(layer)
-    subprocess.run(["rm", "-rf", layer / "root" / "d"], check=True, timeout=60)  # too deep for pytest
 
 
 def test_directories_of_the_host(layer: Path) -> None:

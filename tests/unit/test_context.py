@@ -13,6 +13,7 @@ from ci_env.events import Event, Note
 from ci_env.plan.plan import FIXED_EPOCH, SourceLayer
 from ci_env.resolve.context import Context
 from ci_env.store.layers import Layers
+from tests.deep_directory import deep
 from tests.stored_images import new_images
 
 AT = "Dockerfile:3"
@@ -173,17 +174,11 @@ def test_a_directory_that_became_a_link_leads_nowhere(
 
 
 def test_directories_too_deep_count_only_where_they_are_named(root: Path, context: Callable[..., Context]) -> None:
-    at = os.open(root / "other", os.O_RDONLY)
-    for _ in range(1000):
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_RDONLY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(at)
-    found = context()
-    assert found.choose(["app"], at=AT)
-    with pytest.raises(ConfigError, match="File name too long"):
-        found.choose(["other"], at=AT)
+    with deep(root / "other", 1000):
+        found = context()
+        assert found.choose(["app"], at=AT)
+        with pytest.raises(ConfigError, match="File name too long"):
+            found.choose(["other"], at=AT)
 
 
 def test_sockets_and_pipes_are_told_of(root: Path, context: Callable[..., Context], layers: Layers) -> None:

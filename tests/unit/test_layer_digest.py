@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_env.oci.layer_digest import digest
+from tests.deep_directory import deepen
 
 
 def made(layer: Path) -> Path:
@@ -60,12 +61,7 @@ def test_deeper_than_a_path_can_be_long(tmp_path: Path) -> None:
     """As a step can leave it, one directory after the other."""
     top = made(tmp_path / "layer") / "root"
     before = digest(os.fsencode(top.parent))
-    directory = os.open(top, os.O_RDONLY)
-    for _ in range(200):
-        os.mkdir("d" * 100, dir_fd=directory)
-        below = os.open("d" * 100, os.O_RDONLY, dir_fd=directory)
-        os.close(directory)
-        directory = below
+    directory = deepen(os.open(top, os.O_RDONLY), 200, "d" * 100)
     descriptors = len(os.listdir("/proc/self/fd"))
     found = digest(os.fsencode(top.parent))
     assert found != before

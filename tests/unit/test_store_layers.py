@@ -22,6 +22,7 @@ from ci_env.oci.pull import LayerPlace
 from ci_env.store.home import Store, open_store
 from ci_env.store.layers import Layers
 from ci_env.store.scratch import reap, scratch
+from tests.deep_directory import deepen
 from tests.layer_directory import as_caller
 from tests.oci_builder import compress, d, f, hard, tar
 
@@ -402,7 +403,7 @@ def test_discards_what_is_deep_and_follows_no_link(layers: Layers, store: Store,
     (tmp_path / "kept" / "file").touch()
     staging = layers.staging()
     (staging / "root" / "link").symlink_to(tmp_path / "kept")
-    make_deep(staging / "root", 3000)
+    os.close(deepen(os.open(staging / "root", os.O_RDONLY), 3000))
     layers.discard(staging)
     staging.symlink_to(tmp_path / "kept")
     layers.discard(staging)
@@ -411,19 +412,13 @@ def test_discards_what_is_deep_and_follows_no_link(layers: Layers, store: Store,
     assert scratch_of(store) == []
 
 
-def make_deep(path: Path, levels: int) -> None:
-    """Make directories in each other, deeper than Python recurses and than a path may be long."""
-    program = "import os, sys\nos.chdir(sys.argv[1])\nfor _ in range(int(sys.argv[2])): os.mkdir('d'); os.chdir('d')"
-    subprocess.run([sys.executable, "-c", program, path, str(levels)], check=True, timeout=60)
-
-
 def refuse(argv: Sequence[str], /, *, stdin: int | None, stdout: int | None) -> int:
     return 1
 
 
 def test_what_cannot_be_removed_is_told(store: Store, tmp_path: Path) -> None:
     (tmp_path / "directory").mkdir()
-    make_deep(tmp_path / "directory", 3000)
+    os.close(deepen(os.open(tmp_path / "directory", os.O_RDONLY), 3000))
     with pytest.raises(HostError, match=f"cannot remove {tmp_path / 'directory'}"):
         Layers(store, tmp_path, refuse, lambda: True).discard(tmp_path / "directory")
     layers_of(store, tmp_path).discard(tmp_path / "directory")
