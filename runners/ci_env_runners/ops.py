@@ -131,7 +131,6 @@ class Spec(NamedTuple):
     namespaces: int
     """CLONE_NEW*"""
     hostname: str
-    has_own_network: bool
     reaches_nothing: bool
     """its network leads nowhere, and what tries to get out is to be told of"""
     argv: tuple[str, ...]

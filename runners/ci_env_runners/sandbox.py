@@ -88,7 +88,6 @@ def plan(sandbox: Sandbox, around: Surroundings, *, terminal: bool) -> Spec:
         ops=tuple(_ops(sandbox, around, has_own_network=has_own_network)),
         namespaces=_NAMESPACES | (syscalls.CLONE_NEWNET if has_own_network and sandbox.network is None else 0),
         hostname=process.hostname,
-        has_own_network=has_own_network,
         reaches_nothing=process.network == "none",
         argv=process.argv,
         env=dict(process.env),
