@@ -18,7 +18,7 @@ from ci_env.errors import HostError
 from ci_env.ports import Exit
 from ci_env_runners import idmap
 from ci_env_runners.ending import failure
-from ci_env_runners.terminal import converse
+from ci_env_runners.terminal import converse, read_piece, write_all
 from ci_env_runners.visits import SIGNALS
 
 _PIECE = 65536
@@ -117,7 +117,7 @@ class _Relay:
 
     def _pass_input(self, ready: dict[int, int]) -> None:
         if 0 in ready:
-            self._typed = _read(0) or b""
+            self._typed = read_piece(0) or b""
             self._has_input = self._typed != b""
         if self._stdin is not None and self._stdin in ready:
             try:
@@ -136,30 +136,14 @@ class _Relay:
 
     def _pass_outputs(self, ready: dict[int, int]) -> None:
         for source in [source for source in self._outputs if source in ready]:
-            piece = _read(source)
+            piece = read_piece(source)
             if piece:
-                _write(self._outputs[source], piece)
+                write_all(self._outputs[source], piece)
             elif piece == b"":
                 del self._outputs[source]
                 os.close(source)
 
     def _drain(self) -> None:
         for source, target in self._outputs.items():
-            while piece := _read(source):
-                _write(target, piece)
-
-
-def _read(source: int) -> bytes | None:
-    """Return a piece, an empty one at the end, None where nothing is there now."""
-    try:
-        return os.read(source, _PIECE)
-    except BlockingIOError:
-        return None
-    except OSError:  # standard input that was closed, or is a directory
-        return b""
-
-
-def _write(target: int, content: bytes) -> None:
-    piece = memoryview(content)
-    while piece:
-        piece = piece[os.write(target, piece) :]
+            while piece := read_piece(source):
+                write_all(target, piece)

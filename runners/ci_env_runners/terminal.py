@@ -41,15 +41,15 @@ def converse(master: int, tick: Callable[[], None]) -> None:
             tick()
             ready = _ready(master, is_writing=bool(typed), is_reading=has_input and not typed)
             if 0 in ready:
-                piece = _read(0)
+                piece = read_piece(0)
                 has_input, typed = piece != b"", piece or b""
             if ready.get(master, 0) & select.POLLOUT:
                 typed = typed[_write_some(master, typed) :]
             if ready.get(master, 0) & ~select.POLLOUT:
-                shown = _read(master)
+                shown = read_piece(master)
                 if shown == b"":
                     return
-                _write(1, shown or b"")
+                write_all(1, shown or b"")
             if not has_input and not ready:
                 typed = _END_OF_INPUT
 
@@ -62,10 +62,11 @@ def _ready(master: int, *, is_writing: bool, is_reading: bool) -> dict[int, int]
     return dict(poll.poll(_TICK_MS))
 
 
-def _read(source: int) -> bytes | None:
+def read_piece(source: int) -> bytes | None:
     """Return a piece, an empty one at the end; None where nothing is there yet after all.
 
-    Linux ends a terminal whose processes are gone with EIO (pty(7)).
+    Linux ends a terminal whose processes are gone with EIO (pty(7)). A source that was closed, or is a directory,
+    is at its end, too.
     """
     try:
         return os.read(source, _PIECE)
@@ -85,7 +86,8 @@ def _write_some(target: int, content: bytes) -> int:
         return len(content)
 
 
-def _write(target: int, content: bytes) -> None:
+def write_all(target: int, content: bytes) -> None:
+    """Write all of it, however slowly it is taken."""
     piece = memoryview(content)
     while piece:
         piece = piece[os.write(target, piece) :]
