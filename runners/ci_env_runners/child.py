@@ -41,6 +41,7 @@ def monitor(control: socket.socket, output: int, network: int | None = None) -> 
         content, doors = receive_with(control, _MAX_DOORS)
         spec = from_wire(json.loads(content))
         values: Values = receive_values(control) if spec.secrets else {}
+        spec = with_variables(spec, values)
         _unshare(spec.namespaces & ~syscalls.CLONE_NEWCGROUP)
         if network is not None:
             syscalls.setns(network, syscalls.CLONE_NEWNET)
@@ -60,7 +61,7 @@ def monitor(control: socket.socket, output: int, network: int | None = None) -> 
         attempts = Attempts() if spec.reaches_nothing else None
         _enter(doors, first)
         os.write(entrance, b".")
-        watch(control, first, with_variables(spec, values), begun, attempts)
+        watch(control, first, spec, begun, attempts)
     except Failed as failed:
         tell(control, {"failed": failed.what, "errno": failed.errno, "kind": "namespace"})
     except OSError as error:
@@ -104,7 +105,6 @@ def _first(
     identity = look_up(spec.user, ids=spec.ids)
     if values:
         lay(values, identity)
-        spec = with_variables(spec, values)
     try:
         _have_workdir(spec.workdir, identity)
     except OSError as error:
