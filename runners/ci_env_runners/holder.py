@@ -10,7 +10,6 @@ process, and ends with it.
 
 from __future__ import annotations
 
-import array
 import fcntl
 import json
 import os
@@ -67,7 +66,7 @@ def _make_namespace() -> None:
 
 def _tell_namespace(control: socket.socket) -> None:
     namespace = os.open(_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
-    control.sendmsg([b"{}\n"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [namespace]))])
+    socket.send_fds(control, [b"{}\n"], [namespace])
     os.close(namespace)
 
 
