@@ -36,7 +36,7 @@ def collect(
     argv += [f"--artifact={pattern}" for pattern in artifacts]
     argv += [f"--report={pattern}" for pattern in reports]
     status, content = _ask(runner, argv)
-    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    answer = _parsed(content)
     if status or "unmatched" not in answer:
         raise HostError(f"cannot collect artifacts: {answer.get('error', 'its program ended')}: exit status {status}")
     return cast("list[str]", answer["unmatched"])
@@ -69,7 +69,7 @@ def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
     Where it cannot be done, the upper directory holds a part of it.
     """
     status, content = _ask(runner, ["ci_env.oci.copy"], codec.dumps(order))
-    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    answer = _parsed(content)
     if status == 0 and "warnings" in answer:
         return None, [f"warning: {text}" for text in cast("list[str]", answer["warnings"])]
     error = cast("dict[str, str | None]", answer.get("error", {"kind": "host", "message": "its program ended"}))
@@ -82,10 +82,15 @@ def copy(runner: Runner, order: Order) -> tuple[str | None, list[str]]:
 def _answer(runner: Runner, argv: Sequence[str], wanted: str) -> dict[str, object]:
     """Return the answer of a program, which must hold what is `wanted`."""
     status, content = _ask(runner, argv)
-    answer = cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
+    answer = _parsed(content)
     if status or wanted not in answer:
         raise HostError(f"cannot look into layers: {answer.get('error', 'the program ended')}: exit status {status}")
     return answer
+
+
+def _parsed(content: bytes) -> dict[str, object]:
+    """Return an answer, an empty one where the program ended before it was whole."""
+    return cast("dict[str, object]", json.loads(content)) if content.endswith(b"\n") else {}
 
 
 def _ask(runner: Runner, arguments: Sequence[str], question: bytes = b"") -> tuple[int, bytes]:
