@@ -10,10 +10,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from ci_env.frozen import dataclass
 from ci_env_runners.delegation import CONTROLLERS, Hierarchy, can_make_group, hierarchies
 
 _V1 = frozenset((*CONTROLLERS, "cpuacct", "freezer"))

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+
+from ci_env.frozen import dataclass
 
 CONTROLLERS = ("cpu", "memory", "pids")
 Version = Literal["none", "v1", "v2", "hybrid"]

@@ -20,7 +20,6 @@ from ci_env.errors import ConfigError
 from ci_env.files import explained
 from ci_env.frozen import replace
 from ci_env.ports import Ability, Answer, Exit, GivenSecret, Process, Sandbox, Visit
-from ci_env_runners.ending import Reason, ended
 from ci_env_runners.pausing import Clock
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from ci_env.pipeline.model import Limits, Network
     from ci_env.ports import SharedNetwork
     from ci_env_runners.cgroup import Group, Groups
+    from ci_env_runners.ending import Reason
     from ci_env_runners.launch import Launcher
     from ci_env_runners.running import Running
     from ci_env_runners.sandbox import Surroundings
@@ -381,6 +381,8 @@ class NamespaceRunner:
             running.wish(b"K")
 
     def _ended(self, running: Running, said: bytes, reason: Reason) -> Exit:
+        from ci_env_runners.ending import ended
+
         account = running.group.account()
         is_cancelled = self._is_cancelled or running in self._dismissed
         return ended(said, "cancelled" if is_cancelled else reason, self._launched().ids.mode, account)
