@@ -6,11 +6,13 @@ import argparse
 
 from ci_env.errors import ConfigError
 
+_STEP = "STEP or JOB/STEP; once the job has ended also JOB/service:NAME (default: all)"
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("run", metavar="RUN", nargs="?", default="last", help="run id, its beginning, or `last`")
-    parser.add_argument("step", metavar="STEP", nargs="?", help="STEP or JOB/STEP (default: all)")
+    parser.add_argument("step", metavar="STEP", nargs="?", help=_STEP)
     parser.add_argument("--step", metavar="NAME", dest="named", help="the same")
     parser.add_argument("-f", "--follow", action="store_true", help="go on with what comes, until the run ends")
 
