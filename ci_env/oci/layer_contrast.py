@@ -13,8 +13,9 @@ import os
 import stat
 import sys
 from collections.abc import Sequence
+from typing import BinaryIO
 
-from ci_env.oci.layer_changes import How, changes
+from ci_env.oci.layer_changes import Pair, open_file, pairs
 from ci_env.tree import decode_path
 
 MAX_CONTRASTS = 20
@@ -23,22 +24,21 @@ BEFORE, AFTER = 256, 512
 _MAX_WHOLE = 1 << 22
 _BLOCK = 512
 _PIECE = 1 << 16
-_OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def main(argv: Sequence[str]) -> int:
     """Compare as the arguments say; return the exit status."""
     one, other = map(os.fsencode, argv)
     contrasts: list[dict[str, object]] = []
-    count = 0
+    count = times = 0
     try:
-        different: set[bytes] = set()
-        for path, how in changes(one, other):
+        for pair in pairs(one, other):
+            if pair.how is None:
+                times += _is_other_time(pair)
+                continue
             count += 1
-            different.add(path)
             if len(contrasts) < MAX_CONTRASTS:
-                contrasts.append(_contrast(one, other, path, how))
-        times = _times(one, other, different)
+                contrasts.append(_contrast((one, other), pair))
         answer: dict[str, object] = {"contrasts": contrasts, "count": count, "times": times}
     except OSError as error:
         answer = {"error": f"{os.fsdecode(error.filename or '')}: {error.strerror}"}
@@ -46,41 +46,24 @@ def main(argv: Sequence[str]) -> int:
     return 1 if "error" in answer else 0
 
 
-def _contrast(one: bytes, other: bytes, path: bytes, how: How) -> dict[str, object]:
-    pair = _place((one, other), path)
-    found: dict[str, object] = {"path": decode_path(path), "how": how, "modes": [_mode(place) for place in pair]}
-    if how != "content":
+def _contrast(layers: tuple[bytes, bytes], pair: Pair) -> dict[str, object]:
+    modes = [None if found is None else found.st_mode for found in pair.facts]
+    found: dict[str, object] = {"path": decode_path(pair.path), "how": pair.how, "modes": modes}
+    if pair.how != "content":
         return found
-    if all(stat.S_ISREG(os.lstat(place).st_mode) for place in pair):
-        return found | _bytes(*(os.open(place, _OPEN) for place in pair)) | {"files": [os.fsdecode(p) for p in pair]}
-    if all(stat.S_ISLNK(os.lstat(place).st_mode) for place in pair):
-        was, now = map(os.readlink, pair)
+    if all(mode is not None and stat.S_ISREG(mode) for mode in modes):
+        files = [os.fsdecode(os.path.join(layer, pair.place)) for layer in layers]
+        return found | _bytes(*(open_file(pair.name, directory) for directory in pair.directories)) | {"files": files}
+    if all(mode is not None and stat.S_ISLNK(mode) for mode in modes):
+        was, now = (os.readlink(pair.name, dir_fd=directory) for directory in pair.directories)
         at = _first(was, now)
         return found | _shown(at, was[:at][-BEFORE:], was[at:], now[at:])
     return found
 
 
-def _place(layers: tuple[bytes, bytes], path: bytes) -> tuple[bytes, bytes]:
-    """Return where a path of `/` lies in both: below `host` where one has its first name there, else below `root`.
-
-    Not found out by looking whether it is there: what stands below `root` in its place may be a symlink to elsewhere.
-    """
-    name = path.split(b"/")[1]
-    is_host = any(os.path.lexists(os.path.join(layer, b"host", name)) for layer in layers)
-    one, other = (os.path.join(layer, b"host" if is_host else b"root") + path for layer in layers)
-    return one, other
-
-
-def _mode(place: bytes) -> int | None:
-    try:
-        return os.lstat(place).st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-
-
-def _bytes(one: int, other: int) -> dict[str, object]:
-    """Show where two files differ; takes over their descriptors."""
-    with open(one, "rb") as was, open(other, "rb") as now:
+def _bytes(one: BinaryIO, other: BinaryIO) -> dict[str, object]:
+    """Show where two files differ; closes them."""
+    with one as was, other as now:
         at = 0
         while True:
             pieces = was.read(_PIECE), now.read(_PIECE)
@@ -119,24 +102,10 @@ def _shown(at: int, before: bytes, was: bytes, now: bytes) -> dict[str, object]:
     return {"at": at, **{name: base64.b64encode(piece).decode() for name, piece in pieces.items()}}
 
 
-def _times(one: bytes, other: bytes, different: set[bytes]) -> int:
-    """Return how many files have other times of change, and differ in nothing else."""
-    count = 0
-    for top in (b"root", b"host"):
-        base = os.path.join(one, top)
-        for directory, _, files in os.walk(base):
-            for name in files:
-                place = os.path.join(directory, name)
-                path = place[len(base) :]
-                count += path not in different and _is_other_time(place, os.path.join(other, top) + path)
-    return count
-
-
-def _is_other_time(one: bytes, other: bytes) -> bool:
-    try:
-        return os.lstat(one).st_mtime_ns != os.lstat(other).st_mtime_ns
-    except (FileNotFoundError, NotADirectoryError):
-        return False
+def _is_other_time(pair: Pair) -> bool:
+    """Tell of what does not differ in anything else whether it is a file that was changed at another time."""
+    was, now = pair.facts
+    return not pair.is_directory and was is not None and now is not None and was.st_mtime_ns != now.st_mtime_ns
 
 
 if __name__ == "__main__":

@@ -12,62 +12,49 @@ import stat
 import sys
 from typing import TYPE_CHECKING
 
+from ci_env.oci.layer_walk import Place, is_opaque
+
 if TYPE_CHECKING:
     from _hashlib import HASH
 
 _PIECE = 1 << 20
 _OPEN = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PARTS = (b"root", b"host")
-_OPAQUE = "user.overlay.opaque"
 
 
 def digest(directory: bytes) -> str:
     """Return `sha256:HEX` of all that a step left in the layer `directory`, not of what the store keeps there."""
     whole = hashlib.sha256()
-    for part in reversed(_PARTS):
-        path = os.path.join(directory, part)
-        if os.path.lexists(path):
-            _add(whole, path, hashlib.sha256(part))
-            if stat.S_ISDIR(os.lstat(path).st_mode):
-                _add_below(whole, os.open(path, _OPEN_DIRECTORY), hashlib.sha256(part))
+    with Place(directory) as place:
+        for part in reversed(_PARTS):
+            if place.stat(part) is not None:
+                path = hashlib.sha256(part)
+                found = _add(whole, part, path, place.descriptor)
+                if stat.S_ISDIR(found.st_mode):
+                    _add_below(whole, place, part, path)
     return f"sha256:{whole.hexdigest()}"
 
 
-def _add_below(whole: HASH, directory: int, path: HASH) -> None:
-    """Add what is in a directory, of any depth: a step can go deeper than a path can be long. Closes `directory`."""
-    waiting = [(path, _names(directory))]
-    try:
-        while waiting:
-            path, names = waiting[-1]
-            if not names:
-                waiting.pop()
-                directory = _moved(directory, b"..") if waiting else directory
-                continue
-            name = names.pop()
-            below = path.copy()
-            below.update(b"/" + name)
-            found = _add(whole, name, below, directory)
-            if stat.S_ISDIR(found.st_mode):
-                directory = _moved(directory, name)
-                waiting.append((below, _names(directory)))
-    finally:
-        os.close(directory)
+def _add_below(whole: HASH, place: Place, name: bytes, path: HASH) -> None:
+    """Add what is in the directory `name`, `path` the digest of its path."""
+    place.enter(name)
+    waiting = [(path, place.names()[::-1])]
+    while waiting:
+        path, names = waiting[-1]
+        if not names:
+            waiting.pop()
+            place.leave()
+            continue
+        name = names.pop()
+        below = path.copy()
+        below.update(b"/" + name)
+        found = _add(whole, name, below, place.descriptor)
+        if stat.S_ISDIR(found.st_mode):
+            place.enter(name)
+            waiting.append((below, place.names()[::-1]))
 
 
-def _moved(directory: int, name: bytes) -> int:
-    """Return another directory in the place of this one, which is closed."""
-    other = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
-    os.close(directory)
-    return other
-
-
-def _names(directory: int) -> list[bytes]:
-    """Return the names in a directory, the first one last."""
-    return sorted(map(os.fsencode, os.listdir(directory)), reverse=True)
-
-
-def _add(whole: HASH, name: bytes, path: HASH, directory: int | None = None) -> os.stat_result:
+def _add(whole: HASH, name: bytes, path: HASH, directory: int | None) -> os.stat_result:
     """Add one file, `path` the digest of its path."""
     found = os.stat(name, dir_fd=directory, follow_symlinks=False)
     whole.update(b"%o %d %d %d " % (found.st_mode, found.st_uid, found.st_gid, found.st_rdev))
@@ -80,23 +67,12 @@ def _content(name: bytes, found: os.stat_result, directory: int | None) -> bytes
     if stat.S_ISLNK(found.st_mode):
         digest.update(os.readlink(name, dir_fd=directory))
     elif stat.S_ISDIR(found.st_mode):
-        digest.update(b"opaque" if _is_opaque(name, directory) else b"")
+        digest.update(b"opaque" if is_opaque(name, directory) else b"")
     elif stat.S_ISREG(found.st_mode):
         with open(os.open(name, _OPEN, dir_fd=directory), "rb", buffering=0) as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
     return digest.digest()
-
-
-def _is_opaque(name: bytes, directory: int | None) -> bool:
-    try:
-        opened = os.open(name, _OPEN_DIRECTORY, dir_fd=directory)
-        try:
-            return os.getxattr(opened, _OPAQUE) == b"y"
-        finally:
-            os.close(opened)
-    except OSError:
-        return False
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci_env.oci.layer_changes import MAX_CHANGES, main
+from tests.deep_directory import deep
 
 
 def make(layer: Path) -> Path:
@@ -97,3 +98,15 @@ def test_names_that_are_not_utf_8(tmp_path: Path, capfd: pytest.CaptureFixture[s
     one, other = make(tmp_path / "one"), make(tmp_path / "other")
     (other / os.fsdecode(b"root/\xff")).touch()
     assert changes(capfd, one, other) == ([["/\udcff", "added"]], 1)
+
+
+def test_deeper_than_a_path_can_be_long(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As a step can leave it, one directory after the other; and on, where only one of them has any."""
+    one, other = make(tmp_path / "one"), make(tmp_path / "other")
+    descriptors = len(os.listdir("/proc/self/fd"))
+    with deep(one / "root", 60, "d" * 100), deep(other / "root", 100, "d" * 100):
+        found, count = changes(capfd, one, other)
+    assert (len(found), count) == (40, 40)
+    assert {(len(path) // 101, how) for path, how in found} == {(depth, "added") for depth in range(61, 101)}
+    assert changes(capfd, one, other) == ([], 0)
+    assert len(os.listdir("/proc/self/fd")) == descriptors

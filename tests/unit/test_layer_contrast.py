@@ -11,6 +11,7 @@ from typing import TypedDict
 import pytest
 
 from ci_env.oci.layer_contrast import AFTER, BEFORE, MAX_CONTRASTS, main
+from tests.deep_directory import deepen
 
 
 def layers(top: Path) -> tuple[Path, Path]:
@@ -105,3 +106,29 @@ def test_times_and_many(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
         (other / f"root/w/{index}").write_text("x")
     answer = contrast(capfd, one, other)
     assert (len(answer["contrasts"]), answer["count"]) == (MAX_CONTRASTS, 100)
+
+
+def test_deeper_than_a_path_can_be_long(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    one, other = layers(tmp_path)
+    for layer, content in ((one, b"same 1"), (other, b"same 2")):
+        lowest = deepen(os.open(layer / "root/w", os.O_RDONLY), 60, "d" * 100)
+        for name, time in (("file", 0), ("untouched", 1 if layer == one else 2)):
+            with open(os.open(name, os.O_WRONLY | os.O_CREAT, dir_fd=lowest), "wb") as file:
+                file.write(b"" if time else content)
+            os.utime(name, (time, time), dir_fd=lowest)
+        os.close(lowest)
+    answer = contrast(capfd, one, other)
+    (found,) = answer["contrasts"]
+    assert (found["path"], found["at"]) == (f"/w/{'/'.join(['d' * 100] * 60)}/file", 5)
+    assert (b64decode(found["was"]), b64decode(found["now"])) == (b"1", b"2")
+    assert answer["times"] == 1
+
+
+def test_times_of_links_count_whatever_they_lead_to(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    one, other = layers(tmp_path)
+    for layer in (one, other):
+        for target in ("/", "/nowhere"):
+            link = layer / "root/w" / f"to{target.replace('/', '-')}"
+            link.symlink_to(target)
+            os.utime(link, (1, 1 if layer == one else 2), follow_symlinks=False)
+    assert contrast(capfd, one, other) == {"contrasts": [], "count": 0, "times": 2}
