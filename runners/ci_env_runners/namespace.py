@@ -10,7 +10,6 @@ import os
 import select
 import socket
 import threading
-import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,7 +19,7 @@ from ci_env.errors import ConfigError
 from ci_env.files import explained
 from ci_env.frozen import replace
 from ci_env.ports import Ability, Answer, Exit, GivenSecret, Process, Sandbox, Visit
-from ci_env_runners.pausing import Clock
+from ci_env_runners.sandboxes import Sandboxes
 
 if TYPE_CHECKING:
     from ci_env.digest import Digest
@@ -32,10 +31,8 @@ if TYPE_CHECKING:
     from ci_env_runners.running import Running
     from ci_env_runners.sandbox import Surroundings
 
-GRACE_S = 10
 _PIECE = 65536
 _TICK_MS = 500
-_PAUSE_S = 0.05
 
 
 @contextmanager
@@ -77,14 +74,8 @@ class NamespaceRunner:
         self._lock = threading.Lock()
         self._launcher: Launcher | None = None
         self._groups: Groups | None = None
-        self._running: dict[Path, Running] = {}
-        """by the directory that the sandbox writes to"""
-        self._dismissed: set[Running] = set()
-        """those that have been asked to end"""
+        self._sandboxes = Sandboxes()
         self._told: set[str | None] = set()
-        self._clock = Clock()
-        self._is_cancelled = False
-        self._kill_at = 0.0
 
     def run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
         """Run to the end, see ports.Runner."""
@@ -92,13 +83,13 @@ class NamespaceRunner:
             return self._run(connected, output)
 
     def _run(self, sandbox: Sandbox, output: Callable[[bytes], None]) -> Exit:
-        self._await_resumption()
+        self._sandboxes.await_resumption()
         reader, writer = os.pipe()
         os.fchmod(writer, 0o666)  # the step, another user, may open it again as /dev/stdout
         with _closing(reader):
             with _closing(writer):
                 running = self._start(sandbox, writer, terminal=False)
-            with self._known(sandbox, running):
+            with self._sandboxes.known(sandbox, running):
                 return self._follow(running, reader, output, sandbox.process.timeout_s)
 
     def shell(self, sandbox: Sandbox) -> Exit:
@@ -109,7 +100,7 @@ class NamespaceRunner:
     def _shell(self, sandbox: Sandbox) -> Exit:
         from ci_env_runners.terminal import converse, receive_terminal
 
-        with self._known(sandbox, self._start(sandbox, None, terminal=True)) as running:
+        with self._sandboxes.known(sandbox, self._start(sandbox, None, terminal=True)) as running:
             master, said = receive_terminal(running.control)
             if master is not None:
                 with _closing(master):
@@ -139,11 +130,11 @@ class NamespaceRunner:
         """Run a program of ours, see ports.Runner. The host's root already owns what containers do."""
         from ci_env_runners.launch import run_directly
 
-        is_late = self._is_cancelled
+        is_late = self._sandboxes.is_cancelled
 
         def is_over() -> bool:
             """Tell whether it has been cancelled; what tidies up after that is not."""
-            return not is_late and self._is_cancelled and time.monotonic() >= self._kill_at
+            return not is_late and self._sandboxes.is_grace_over()
 
         with _stdin(stdin) as source:
             target = 1 if stdout is None else stdout
@@ -156,35 +147,26 @@ class NamespaceRunner:
         return self._mode() != "single"
 
     def cancel(self, *, now: bool) -> None:
-        """End all that runs. Only sets things: what waits for a process looks at them twice a second at least."""
-        self._kill_at = time.monotonic() + (0 if now else GRACE_S)
-        self._is_cancelled = True
-        self.resume()
-        for running in tuple(self._running.values()):
-            running.wish(b"K" if now else b"T")
+        """End all that runs, see ports.Runner."""
+        self._sandboxes.cancel(now=now)
 
     def pause(self) -> None:
         """Have all stand still, see ports.Runner."""
-        self._clock.stop()
-        for running in tuple(self._running.values()):
-            self._pause(running)
+        self._sandboxes.pause()
 
     def resume(self) -> None:
         """Have all go on, see ports.Runner."""
-        if self._clock.is_stopped:
-            self._clock.go_on()  # first: a sandbox that begins now looks once more (_known)
-            for running in tuple(self._running.values()):
-                running.resume()
+        self._sandboxes.resume()
 
     def clock(self) -> float:
         """Return the time without pauses, see ports.Runner."""
-        return self._clock.now()
+        return self._sandboxes.clock.now()
 
     def join(self, sandbox: Sandbox, visit: Visit) -> int:
         """Start a visitor, see ports.Runner."""
         from ci_env_runners.visiting import order
 
-        running = self._running.get(sandbox.rootfs.upper)
+        running = self._sandboxes.find(sandbox)
         if running is None:
             raise ConfigError("its step is about to begin, or has just ended", hint="try again")
         ours, theirs = socket.socketpair()
@@ -204,12 +186,7 @@ class NamespaceRunner:
 
     def end(self, sandbox: Sandbox, *, now: bool) -> bool:
         """End one sandbox, see ports.Runner."""
-        running = self._running.get(sandbox.rootfs.upper)
-        if running is None:
-            return False
-        self._dismissed.add(running)
-        running.wish(b"K" if now else b"T")
-        return True
+        return self._sandboxes.end(sandbox, now=now)
 
     def weakness(self, limits: Limits) -> str | None:
         """Return which limits do not hold here, see ports.Runner."""
@@ -268,11 +245,11 @@ class NamespaceRunner:
     def _start(self, sandbox: Sandbox, output: int | None, *, terminal: bool) -> Running:
         from ci_env_runners.running import Running
 
-        self._launched()  # says best what is wrong with a machine or a store
+        launcher = self._launched()  # says best what is wrong with a machine or a store
         groups = self._grouped()
         group = groups.make(_with_machine(sandbox.process, groups.controllers))
         try:
-            return Running(self._ask_for(sandbox, output, group, terminal=terminal), group)
+            return Running(self._ask_for(sandbox, output, group, terminal=terminal), group, launcher.have_thawed)
         except BaseException:
             group.remove()
             raise
@@ -317,30 +294,10 @@ class NamespaceRunner:
             cpus_online=_cpus_online(),
         )
 
-    @contextmanager
-    def _known(self, sandbox: Sandbox, running: Running) -> Generator[Running]:
-        """Have `cancel` reach the sandbox inside the block; it has ended after it, and nothing of it is left."""
-        self._running[sandbox.rootfs.upper] = running
-        if self._clock.is_stopped:
-            self._pause(running)
-            if not self._clock.is_stopped:
-                running.resume()
-        if self._is_cancelled:
-            running.wish(b"K")
-        try:
-            yield running
-        finally:
-            del self._running[sandbox.rootfs.upper]
-            self._dismissed.discard(running)
-            with running.control:
-                running.wish(b"K")
-                while running.heard():  # to its end, which is that of everything inside
-                    pass
-            running.group.remove()
-
     def _follow(self, running: Running, reader: int, output: Callable[[bytes], None], timeout_s: int | None) -> Exit:
         """Pass on what the step writes until it, and everything that it has started, has ended."""
-        deadline = None if timeout_s is None else self._clock.now() + timeout_s
+        clock = self._sandboxes.clock
+        deadline = None if timeout_s is None else clock.now() + timeout_s
         said = b""
         reason: Reason = "exit"
         poll = select.poll()
@@ -357,35 +314,23 @@ class NamespaceRunner:
                     output(piece)
                 else:
                     said += piece
-            if deadline is not None and self._clock.now() >= deadline and not said:
+            if deadline is not None and clock.now() >= deadline and not said:
                 reason, deadline = "timeout", None
                 running.wish(b"K")
             self._end_if_cancelled(running)
         return self._ended(running, said, reason)
 
-    def _pause(self, running: Running) -> None:
-        """Have a sandbox stand still, but not beyond the end of this process."""
-        with suppress(OSError), running.group.freezer() as freezer:  # its group is gone, and it is with it
-            if freezer is not None:
-                self._launched().have_thawed(freezer)
-            running.pause()
-
-    def _await_resumption(self) -> None:
-        """Start nothing during a pause. Waits without a lock, since `cancel` may come in a signal handler."""
-        while self._clock.is_stopped:
-            time.sleep(_PAUSE_S)
-
     def _end_if_cancelled(self, running: Running) -> None:
         """Kill what has been asked to end and has not done so in time."""
-        if self._is_cancelled and time.monotonic() >= self._kill_at:
+        if self._sandboxes.is_grace_over():
             running.wish(b"K")
 
     def _ended(self, running: Running, said: bytes, reason: Reason) -> Exit:
         from ci_env_runners.ending import ended
 
         account = running.group.account()
-        is_cancelled = self._is_cancelled or running in self._dismissed
-        return ended(said, "cancelled" if is_cancelled else reason, self._launched().ids.mode, account)
+        why = "cancelled" if self._sandboxes.is_wished_away(running) else reason
+        return ended(said, why, self._launched().ids.mode, account)
 
 
 def _with_machine(process: Process, controllers: frozenset[str]) -> Limits:

@@ -12,7 +12,7 @@ import pytest
 
 from ci_env.errors import HostError
 from ci_env.ports import Exit
-from ci_env_runners import namespace
+from ci_env_runners import namespace, sandboxes
 from tests.processes import running, wait_until
 from tests.sandboxes import Place, Ran
 
@@ -183,7 +183,7 @@ def test_cancelled_politely_a_step_may_tidy_up(place: Place) -> None:
 
 
 def test_cancelled_politely_a_stubborn_step_is_killed(place: Place, monkeypatch: pytest.MonkeyPatch, nap: str) -> None:
-    monkeypatch.setattr(namespace, "GRACE_S", 1)
+    monkeypatch.setattr(sandboxes, "GRACE_S", 1)
     ran, took_s = cancelled(place, f"trap '' TERM; echo ready; {nap}; {nap}", now=False)
     assert (ran.exit, 0.9 < took_s < 3) == (Exit(None, 9, "cancelled"), True)
     assert not running(nap)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import pytest
 
 from ci_env.errors import HostError, Interrupted
-from ci_env_runners import namespace
+from ci_env_runners import sandboxes
 from tests.processes import running, wait_until
 from tests.sandboxes import Place
 
@@ -111,7 +111,7 @@ def test_an_error_leaves_the_runner_usable(place: Place) -> None:
 
 @pytest.mark.parametrize("now", [True, False])
 def test_cancelled_it_ends_too(place: Place, monkeypatch: pytest.MonkeyPatch, nap: str, now: bool) -> None:
-    monkeypatch.setattr(namespace, "GRACE_S", 1)
+    monkeypatch.setattr(sandboxes, "GRACE_S", 1)
     threading.Timer(0.5, place.runner.cancel, kwargs={"now": now}).start()
     began = time.monotonic()
     with pytest.raises(Interrupted):

@@ -18,7 +18,7 @@ import pytest
 
 from ci_env.frozen import replace
 from ci_env.ports import Exit
-from ci_env_runners import namespace
+from ci_env_runners import sandboxes
 from tests.processes import running
 from tests.sandboxes import Place
 from tests.step_program import argv, environment
@@ -200,7 +200,7 @@ def test_a_program_that_repeats_much_input_does_not_hang(store: Path) -> None:
 def test_a_shell_that_is_cancelled_ends_after_its_grace(
     place: Place, monkeypatch: pytest.MonkeyPatch, nap: str
 ) -> None:
-    monkeypatch.setattr(namespace, "GRACE_S", 1)
+    monkeypatch.setattr(sandboxes, "GRACE_S", 1)
     stubborn = place.sandbox(f"trap '' TERM HUP; stty -icanon; {nap}; {nap}")
     threading.Timer(0.5, lambda: place.runner.cancel(now=False)).start()
     began = time.monotonic()
