@@ -152,9 +152,10 @@ class Mask:
         stream = self.stream(keeps_length=keeps_length)
         return stream.feed(content) + stream.close()
 
-    def apply_to_text(self, text: str) -> str:
+    def apply_to_text(self, text: str, *, keeps_length: bool = False) -> str:
         """Return `text` likewise."""
-        return self.apply(text.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+        content = text.encode(errors="surrogateescape")
+        return self.apply(content, keeps_length=keeps_length).decode(errors="surrogateescape")
 
     def spans(self, content: bytes) -> list[tuple[int, int]]:
         """Return where forms are, first byte and end, in order; those that overlap are one."""

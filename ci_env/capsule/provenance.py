@@ -12,6 +12,7 @@ from typing import cast
 
 from ci_env.capsule.envelope import objects
 from ci_env.capsule.record import JobRecord, Record, StepRecord
+from ci_env.capsule.stacks import images
 from ci_env.digest import Digest, Json
 from ci_env.errors import ConfigError, IntegrityError
 from ci_env.frozen import dataclass
@@ -75,8 +76,7 @@ def _source(source: Source) -> Mapping[str, Json]:
 
 def _images(record: Record) -> Iterator[Mapping[str, Json]]:
     """Yield each image once: by its manifest, else by its top layer, else by this machine's operating system."""
-    images = (image for job in record.plan.jobs for image in (job.image, *(one.image for one in job.services)))
-    for image in dict.fromkeys(images):
+    for image in dict.fromkeys(image for job in record.plan.jobs for image in images(job)):
         facts = {"reference": image.reference, "platform": image.platform}
         yield {"name": f"image {image.reference}", "digest": _image_digest(image), "annotations": facts}
 

@@ -65,12 +65,7 @@ def hide(record: Record, mask: Mask, contents: Mapping[Digest, Digest]) -> Recor
 
 def _hidden(value: Json, mask: Mask, contents: Mapping[Digest, Digest]) -> Json:
     if isinstance(value, str):
-        return contents.get(Digest(value)) or _hidden_in(value, mask)
+        return contents.get(Digest(value)) or mask.apply_to_text(value, keeps_length=True)
     if isinstance(value, Mapping):
         return {name: _hidden(item, mask, contents) for name, item in value.items()}
     return [_hidden(item, mask, contents) for item in value] if isinstance(value, Sequence) else value
-
-
-def _hidden_in(text: str, mask: Mask) -> str:
-    content = text.encode(errors="surrogateescape")
-    return mask.apply(content, keeps_length=True).decode(errors="surrogateescape")
