@@ -398,15 +398,20 @@ def test_nothing_that_a_repository_names_is_run(work: Work) -> None:
     assert not mark.exists()
 
 
-def test_nothing_that_a_submodule_names_is_run(work: Work) -> None:
-    """`git add` starts a git of its own in each: what ours was told must hold for that one too."""
+def add_submodule(work: Work, path: str) -> None:
+    """Commit one, which holds lib.c."""
     library = Work(work.out / "library", work.out)
     library.top.mkdir()
     library.git("init", "--quiet")
     library.put("lib.c", "int x;\n")
     library.commit()
-    work.git("submodule", "--quiet", "add", str(library.top), "lib")
+    work.git("submodule", "--quiet", "add", str(library.top), path)
     work.commit()
+
+
+def test_nothing_that_a_submodule_names_is_run(work: Work) -> None:
+    """`git add` starts a git of its own in each: what ours was told must hold for that one too."""
+    add_submodule(work, "lib")
     mark = work.out / "ran"
     program = work.put("program", f"#!/bin/sh\ntouch '{mark}'\n")
     program.chmod(0o755)
@@ -456,13 +461,7 @@ def test_unsafe_line_ends_do_not_stop_it(work: Work) -> None:
 
 @pytest.fixture
 def with_submodule(work: Work) -> Work:
-    library = Work(work.out / "library", work.out)
-    library.top.mkdir()
-    library.git("init", "--quiet")
-    library.put("lib.c", "int x;\n")
-    library.commit()
-    work.git("submodule", "--quiet", "add", str(library.top), "vendor/lib")
-    work.commit()
+    add_submodule(work, "vendor/lib")
     return work
 
 
