@@ -15,7 +15,7 @@ Paths are relative to the source's root, wherever the pipeline file lies in it.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from ci_env.letters import letters
 from ci_env.tree import Entry
@@ -63,6 +63,16 @@ def select(entries: Sequence[Entry], patterns: Sequence[str]) -> tuple[Entry, ..
         else:
             raise PatternError(pattern, "matches no file of the source", nearest=_nearest(pattern, entries))
     return tuple(entry for entry in entries if entry.path in chosen)
+
+
+def chooser(patterns: Sequence[str]) -> Callable[[str], bool]:
+    """Return what tells whether `patterns` choose a path, where one that matches nothing is no mistake.
+
+    PatternError for a malformed one.
+    """
+    rules = [(compile_pattern(pattern).fullmatch, not pattern.startswith("!")) for pattern in reversed(patterns)]
+    begins = bool(patterns) and patterns[0].startswith("!")
+    return lambda path: next((chooses for matches, chooses in rules if matches(path)), begins)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:

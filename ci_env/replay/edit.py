@@ -20,7 +20,7 @@ from ci_env.files import explained
 from ci_env.frozen import dataclass
 from ci_env.oci import tar
 from ci_env.oci.tar_write import END, header, padding
-from ci_env.patterns import compile_pattern
+from ci_env.patterns import chooser
 from ci_env.plan.plan import WORKSPACE, Plan
 from ci_env.store.layers import Layers
 from ci_env.tree import Entry, encode_path
@@ -129,9 +129,8 @@ class Edit:
         inputs = [patterns for layer in sources for patterns in self._inputs[layer]]
         if None in inputs:
             return self._edited
-        paths = [entry.path for entry in self._edited]
-        chosen = {path for patterns in inputs if patterns is not None for path in _select(paths, patterns)}
-        return tuple(entry for entry in self._edited if entry.path in chosen)
+        choosers = [chooser(patterns) for patterns in inputs if patterns is not None]
+        return tuple(entry for entry in self._edited if any(chooses(entry.path) for chooses in choosers))
 
     def _merged(self, stack: Sequence[Digest]) -> _Found:
         """Return the files of the sources in `stack`, as the uppermost layer has each."""
@@ -189,16 +188,6 @@ def _archive(place: Path, difference: Difference) -> Iterator[bytes]:
 
 def _item(path: str, kind: tar.Kind, mode: int, size: int, mtime_ns: int, link: bytes = b"") -> tar.Entry:
     return tar.Entry(encode_path(path), kind, mode, 0, 0, mtime_ns, size, link, (0, 0), {})
-
-
-def _select(paths: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Return the paths that `inputs:` choose, where a pattern may choose none: its file may have been removed."""
-    chosen = set(paths) if patterns and patterns[0].startswith("!") else set[str]()
-    for pattern in patterns:
-        matches = compile_pattern(pattern).fullmatch
-        matched = {path for path in paths if matches(path)}
-        chosen = chosen - matched if pattern.startswith("!") else chosen | matched
-    return chosen
 
 
 def _above(path: str) -> Iterator[str]:

@@ -8,7 +8,7 @@ from typing import BinaryIO
 from ci_env.errors import CiEnvError
 from ci_env.frozen import dataclass
 from ci_env.oci.tar import Archive
-from ci_env.patterns import compile_pattern
+from ci_env.patterns import chooser
 from ci_env.replay.junit import MAX_REPORT_BYTES, FailedTest, ReportError, failed_tests
 from ci_env.tree import decode_path
 
@@ -51,21 +51,13 @@ def _place(test: FailedTest) -> tuple[str, str, tuple[str, ...]]:
 
 def _chosen(tar: BinaryIO, patterns: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     archive = Archive(iter(lambda: tar.read(_PIECE), b""))
+    is_chosen = chooser(patterns)
     total = 0
     for member in archive:
         path = decode_path(member.path.removeprefix(_TOP))
-        if member.kind != "file" or not _matches(path, patterns):
+        if member.kind != "file" or not is_chosen(path):
             continue
         total += member.size
         if member.size > MAX_REPORT_BYTES or total > MAX_BYTES:
             raise ReportError(f"they are larger than {MAX_BYTES >> 20} MiB, or one than {MAX_REPORT_BYTES >> 20} MiB")
         yield path, b"".join(map(bytes, iter(lambda: archive.read(_PIECE), b"")))
-
-
-def _matches(path: str, patterns: Sequence[str]) -> bool:
-    """Tell whether the list chooses the path; later patterns win (ci_env/patterns.py)."""
-    chosen = bool(patterns) and patterns[0].startswith("!")
-    for pattern in patterns:
-        if compile_pattern(pattern).fullmatch(path):
-            chosen = not pattern.startswith("!")
-    return chosen

@@ -8,7 +8,7 @@ from contextlib import suppress
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci_env.patterns import PatternError, compile_pattern, select
+from ci_env.patterns import PatternError, chooser, compile_pattern, select
 from ci_env.tree import Entry, encode_path, in_order, listing_digest
 
 names = st.text(st.sampled_from("ab*?[]-!\\\udcff\n"), min_size=1, max_size=3)
@@ -65,6 +65,16 @@ def test_select_keeps_order_and_invents_nothing(listing: tuple[Entry, ...], patt
     except PatternError:
         return
     assert [entry for entry in listing if entry in chosen] == list(chosen)
+
+
+@given(entries, st.lists(st.sampled_from([".", "a", "!a", "**/a", "!b*/", "**"]), max_size=4))
+def test_a_path_is_chosen_alone_as_among_others(listing: tuple[Entry, ...], patterns: list[str]) -> None:
+    is_chosen = chooser(patterns)
+    try:
+        chosen = select(listing, patterns)
+    except PatternError:
+        return
+    assert [entry for entry in listing if is_chosen(entry.path)] == list(chosen)
 
 
 @given(entries, entries)
