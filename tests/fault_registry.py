@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -30,6 +30,8 @@ class Response:
     """send only so many bytes of the body, then close the connection"""
     endless: bool = False
     """no Content-Length, and zeros after the body until the client goes away"""
+    halt: Callable[[], object] | None = None
+    """called when half of the body is sent; the rest follows"""
 
 
 class Clock:
@@ -86,9 +88,8 @@ def fault_registry(behaviour: Behaviour) -> Generator[FaultRegistry]:
             self.end_headers()
             if self.command == "HEAD":
                 return
-            self.wfile.write(response.body if response.cut is None else response.body[: response.cut])
-            while response.endless:
-                self.wfile.write(bytes(2**16))
+            for piece in _pieces(response):
+                self.wfile.write(piece)
             if response.cut is not None:
                 self.close_connection = True
 
@@ -105,6 +106,19 @@ def fault_registry(behaviour: Behaviour) -> Generator[FaultRegistry]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def _pieces(response: Response) -> Iterator[bytes]:
+    """Yield what is sent after the headers."""
+    body = response.body if response.cut is None else response.body[: response.cut]
+    if response.halt is not None:
+        half = len(body) // 2
+        yield body[:half]
+        response.halt()
+        body = body[half:]
+    yield body
+    while response.endless:
+        yield bytes(2**16)
 
 
 def serving(image: Image) -> Behaviour:
