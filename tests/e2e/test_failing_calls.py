@@ -62,6 +62,16 @@ def test_a_store_that_cannot_be_synced(made: Project) -> None:
     assert made.run().steps == {"step": "passed"}
 
 
+@pytest.mark.root
+def test_a_filesystem_without_locks_is_refused(made: Project) -> None:
+    done, has_failed = _run_with(made, "flock", "ENOLCK")
+    assert (has_failed, done.returncode, "Traceback" in done.stderr) == (True, 3, False), done.stderr
+    assert " has no locks: No locks available\nhint: point CI_ENV_HOME at a directory on a local disk" in done.stderr
+    written = [path.name for path in made.ci_env.store.rglob("*") if path.is_file() and path.stat().st_size]
+    assert written == [".gitignore"]
+    assert made.run().steps == {"step": "passed"}
+
+
 def _run_with(made: Project, calls: str, injection: str) -> tuple[subprocess.CompletedProcess[str], bool]:
     """Run the pipeline without the cache; return how that ended, and whether anything was injected."""
     trace = made.ci_env.home / "trace"
