@@ -128,8 +128,6 @@ class Case:
     """of `ci-env replay`"""
     is_flaky: bool = False
     """it is run until it fails, and a replay must call it flaky"""
-    awaits: str = ""
-    """what ci-env cannot do yet, and the case needs; empty: nothing"""
 
 
 def script(run: str, *, step: str = "", job: str = "") -> str:

@@ -25,10 +25,6 @@ def test_there_are_enough() -> None:
     assert len({case.name for case in CASES}) == len(CASES) >= 36
 
 
-def _marks(case: Case) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(reason=f"awaits {case.awaits}", strict=True)] if case.awaits else []
-
-
-@pytest.mark.parametrize("case", [pytest.param(case, id=case.name, marks=_marks(case)) for case in CASES])
+@pytest.mark.parametrize("case", [pytest.param(case, id=case.name) for case in CASES])
 def test_case(case: Case, world: World) -> None:
     assert play(case, world).trouble == ""
