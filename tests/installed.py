@@ -136,15 +136,15 @@ class CiEnv:
         self.git(root, "add", "--all")
         self.git(root, "commit", "--quiet", "--message", message)
 
-    def git(self, root: Path, *arguments: str) -> str:
-        """Return what git prints, run as the account in `root`."""
+    def git(self, root: Path, *arguments: str, env: Mapping[str, str] | None = None) -> str:
+        """Return what git prints, run as the account in `root`, with `env` added to its environment."""
         author = {
             f"GIT_{role}_{what}": "test@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
         }
         done = subprocess.run(
             (*self.account.become, "git", *arguments),
             cwd=root,
-            env=self.environment(author | {"GIT_CONFIG_NOSYSTEM": "1"}),
+            env=self.environment({**author, "GIT_CONFIG_NOSYSTEM": "1", **(env or {})}),
             capture_output=True,
             text=True,
             check=False,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,19 +46,8 @@ class Tree:
 
     def git(self, *arguments: str) -> str:
         """Return what git prints."""
-        who = {f"GIT_{role}_{what}": "a@example.org" for role in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        when = {f"GIT_{role}_DATE": self.committed_at for role in ("AUTHOR", "COMMITTER")}
-        done = subprocess.run(
-            (*self.player.account.become, "git", "-c", "protocol.file.allow=always", *arguments),
-            cwd=self.root,
-            env=self.player.environment(who | when | {"GIT_CONFIG_NOSYSTEM": "1"}),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        dates = {f"GIT_{role}_DATE": self.committed_at for role in ("AUTHOR", "COMMITTER")}
+        return self.player.git(self.root, "-c", "protocol.file.allow=always", *arguments, env=dates)
 
     def commit(self) -> None:
         """Commit all that is there."""
