@@ -4,27 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ci_env.capsule.ending import describe
 from ci_env.capsule.form import Capsule
 from ci_env.capsule.record import Record
 from ci_env.capsule.unreproduced import unreproduced
 from ci_env.ui.clean import clean
+from ci_env.ui.runs import ending_of, source
 from ci_env.ui.sizes import size
 
 
 def details(record: Record, capsule: Capsule, size_bytes: int) -> Iterator[str]:
     """Return a capsule as lines: what it is of, what is in it, and what it does not bring back."""
-    source = record.plan.source
-    commit = f"commit {clean(source.commit[:12])}" if source.commit else "no commit"
     yield f"run {record.run_id}: {record.status}"
     yield f"  started   {clean(record.started_at)}"
-    yield f"  pipeline  {clean(record.file)}, {commit}{' with changes' if source.dirty else ''}"
+    yield f"  pipeline  {clean(record.file)}, {source(record)}"
     yield from (f"  {clean(name):8}  {clean(value)}" for name, value in record.ci.items())
+    plans = {job.name: job for job in record.plan.jobs}
     for job in record.jobs:
-        for step in job.steps:
+        for step, planned in zip(job.steps, plans[job.name].steps, strict=True):
             if step.status == "failed":
-                ending = describe(step.ended, step.exit_code, step.signal)
-                yield f"  failed    {clean(job.name)}/{clean(step.name)}: {ending}"
+                yield f"  failed    {clean(job.name)}/{clean(step.name)}: {ending_of(step, planned)}"
     yield ""
     yield f"{size(size_bytes)}; not compressed:"
     yield from (f"  {size(bytes_inside):>10}  {what}" for what, bytes_inside in contents(capsule).items())

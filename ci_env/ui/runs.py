@@ -24,7 +24,7 @@ def row(record: Record, status: str) -> str:
         f"{status:{_STATUS_WIDTH}}",
         f"{took:>{_DURATION_WIDTH}}",
         clean(record.file),
-        _source(record),
+        source(record),
     )
     return "  ".join(parts).rstrip()
 
@@ -35,7 +35,7 @@ def details(record: Record, status: str) -> Iterator[str]:
     yield f"run {record.run_id}: {status}"
     yield f"  started   {record.started_at}, took {duration(record.duration_ms)}"
     yield f"  pipeline  {clean(record.file)}"
-    yield f"  source    {_source(record)}, tree {record.plan.source.tree[:19]}"
+    yield f"  source    {source(record)}, tree {record.plan.source.tree[:19]}"
     yield f"  machine   Linux {host.kernel} {host.architecture}, {host.cpus} CPUs, {host.filesystem}, as {host.user}"
     yield from (f"  {name:8}  {clean(value)}" for name, value in record.ci.items())
     plans = {job.name: job for job in record.plan.jobs}
@@ -57,13 +57,16 @@ def _service(service: ServiceRecord) -> str:
 
 
 def _step(step: StepRecord, planned: Step) -> str:
-    ending = ""
-    if step.status == "failed":
-        limits, timeout_s = planned.limits, planned.timeout_s
-        ending = describe(step.ended, step.exit_code, step.signal, timeout_s=timeout_s, limits=limits)
+    ending = ending_of(step, planned) if step.status == "failed" else ""
     took = duration(step.duration_ms) if step.status != "skipped" else ""
     told = "; ".join(filter(None, (ending, "" if step.used is None else _used(step.used))))
     return f"{step.status:9}  {took:>{_DURATION_WIDTH}}  {told}"
+
+
+def ending_of(step: StepRecord, planned: Step) -> str:
+    """Return how a step ended, with the limits that it had, in words."""
+    limits, timeout_s = planned.limits, planned.timeout_s
+    return describe(step.ended, step.exit_code, step.signal, timeout_s=timeout_s, limits=limits)
 
 
 def _used(used: Usage) -> str:
@@ -81,7 +84,8 @@ def _amount(size_bytes: int | None, what: str) -> str:
     return f"{size(size_bytes)} {what}" if size_bytes else ""
 
 
-def _source(record: Record) -> str:
-    source = record.plan.source
-    name = f"commit {source.commit[:12]}" if source.commit else "no commit"
-    return f"{name} with changes" if source.dirty else name
+def source(record: Record) -> str:
+    """Return `commit 0123456789ab with changes`."""
+    seen = record.plan.source
+    name = f"commit {clean(seen.commit[:12])}" if seen.commit else "no commit"
+    return f"{name} with changes" if seen.dirty else name

@@ -70,6 +70,12 @@ def test_an_error_while_packing_is_a_warning(actor: CiEnv) -> None:
     assert capsules(made) == []
 
 
+def test_the_limit_that_ended_a_step_is_shown(actor: CiEnv) -> None:
+    made = project(actor, "build: {steps: [{name: test, run: 'sleep 60', timeout: 1s}]}")
+    called = made.call("capsule", "show", made.run(code=1).id)
+    assert "  failed    build/test: timeout after 1 s\n" in called.out
+
+
 def test_shown(actor: CiEnv) -> None:
     made = project(actor, "build: {steps: [{name: test, run: 'exit 3', caches: [/cached], network: host}]}")
     run = made.run(code=1)
