@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ci_env.digest import Digest
     from ci_env.oci.verify import Reader
 
-_CAPSULE = "capsule.cienv"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -53,25 +51,21 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _of_run(name: str) -> tuple[Record, tuple[Subject, ...]]:
     from ci_env import codec
-    from ci_env.capsule.record import RECORD_VERSION, Record
     from ci_env.capsules.attesting import subjects
+    from ci_env.cli.kept import capsule_beside
     from ci_env.cli.opened import this_store
+    from ci_env.cli.sourced import ended_run
     from ci_env.digest import Digest
     from ci_env.store.blobs import Blobs
-    from ci_env.store.runs import Runs
 
     store = this_store()
-    runs = Runs(store, Record, version=RECORD_VERSION)
-    run_id = runs.find(name)
-    if runs.is_running(run_id):
-        raise ConfigError(f"run {run_id} goes on", hint="attest it when it has ended")
-    record = runs.load(run_id)
+    record = ended_run(name, store, hint="attest it when it has ended")
     blobs = Blobs(store)
 
     def opened(blob: Digest) -> AbstractContextManager[Reader] | None:
         return blobs.open(blob) if blobs.has(blob) else None
 
-    file = store.runs / run_id / _CAPSULE
+    file = capsule_beside(record, store)
     manifest = _manifest(file) if file.is_file() else None
     return record, subjects(record, Digest.of(codec.dumps(record)), manifest, opened)
 

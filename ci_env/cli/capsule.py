@@ -212,11 +212,6 @@ def _size(text: str) -> int:
 
 
 def _recorded(everything: Opened, name: str) -> Record:
-    from ci_env.capsule.record import RECORD_VERSION, Record
-    from ci_env.store.runs import Runs
+    from ci_env.cli.sourced import ended_run
 
-    runs = Runs(everything.store, Record, version=RECORD_VERSION)
-    run_id = runs.find(name)
-    if runs.is_running(run_id):
-        raise ConfigError(f"run {run_id} goes on", hint="pack it when it has ended")
-    return runs.load(run_id)
+    return ended_run(name, everything.store, hint="pack it when it has ended")

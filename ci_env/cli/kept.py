@@ -12,10 +12,10 @@ from ci_env.frozen import dataclass
 
 if TYPE_CHECKING:
     from ci_env.capsule.record import Record
+    from ci_env.store.home import Store
 
 When = Literal["always", "on-failure", "never"]
 _WHEN: tuple[When, ...] = ("always", "on-failure", "never")
-_FILE = "capsule.cienv"
 _MAX_BYTES_HERE = 2**24
 
 
@@ -58,7 +58,7 @@ def kept_capsule(record: Record, opened: Opened, wish: CapsuleWish, emit: Emit, 
     from ci_env.capsules.pack import Wish, pack
     from ci_env.errors import CiEnvError, Interrupted
 
-    path = wish.path or opened.store.runs / record.run_id / _FILE
+    path = wish.path or capsule_beside(record, opened.store)
     is_asked_for = wish != ON_FAILURE or bool(record.ci)
     try:
         max_bytes = None if is_asked_for else _MAX_BYTES_HERE
@@ -72,6 +72,11 @@ def kept_capsule(record: Record, opened: Opened, wish: CapsuleWish, emit: Emit, 
     else:
         return str(path)
     return ""
+
+
+def capsule_beside(record: Record, store: Store) -> Path:
+    """Return where a run's capsule is, if it was put nowhere else."""
+    return store.runs / record.run_id / "capsule.cienv"
 
 
 def _has_failed(record: Record) -> bool:

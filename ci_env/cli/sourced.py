@@ -12,6 +12,7 @@ from ci_env.errors import ConfigError
 from ci_env.events import Emit, Note
 from ci_env.frozen import dataclass
 from ci_env.oci.reference import Reference, parse
+from ci_env.store.home import Store
 from ci_env.store.runs import Runs
 
 if TYPE_CHECKING:
@@ -45,6 +46,15 @@ def reference(text: str) -> Reference:
         return parse(text.removeprefix(_REGISTRY))
     except ValueError as error:
         raise ConfigError(str(error)) from error
+
+
+def ended_run(text: str, store: Store, *, hint: str) -> Record:
+    """Return the record of the run of the store that `text` names. ConfigError with `hint` while it goes on."""
+    runs = Runs(store, Record, version=RECORD_VERSION)
+    run_id = runs.find(text)
+    if runs.is_running(run_id):
+        raise ConfigError(f"run {run_id} goes on", hint=hint)
+    return runs.load(run_id)
 
 
 def load(text: str, opened: Opened, emit: Emit) -> Sourced:
